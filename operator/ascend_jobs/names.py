@@ -1,0 +1,139 @@
+"""Every name that leaves the program: API group, labels, annotations, environment, paths, names of children.
+
+One home for each string: nothing else spells a label, an annotation or an environment variable.
+Imports nothing of ours, so the operator, the runtime in job pods and the emulator share it.
+"""
+
+from __future__ import annotations
+
+GROUP = "ascendjobs.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FINE_TUNE_JOB = "FineTuneJob"
+FINE_TUNE_JOBS = "finetunejobs"
+FINE_TUNE_SHORT = "ftj"
+
+MANAGER = "ascend-jobs"
+"""Field manager of children, component of events, value of app.kubernetes.io/managed-by. Fixed for ever."""
+STATUS_MANAGER = "ascend-jobs-status"
+"""Field manager of status writes. Fixed for ever."""
+
+# Labels on children. The informers select on JOB_UID, the caches match by it.
+JOB_UID = f"{GROUP}/job-uid"
+JOB_NAME = f"{GROUP}/job-name"
+JOB_KIND = f"{GROUP}/job-kind"
+ROLE = f"{GROUP}/role"
+ATTEMPT = f"{GROUP}/attempt"
+RANK_INDEX = f"{GROUP}/rank-index"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+ROLE_PREPARE = "prepare"
+ROLE_WORKER = "worker"
+
+# Annotations of ours.
+RANK_TABLE_TOUCH = f"{GROUP}/rank-table-touch"
+"""On worker pods: changed after the rank table's ConfigMap, so that the kubelet remounts its volume at once."""
+GITOPS_TRACKING = (
+    "argocd.argoproj.io/tracking-id",
+    "kustomize.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/name",
+)
+"""Labels or annotations of GitOps tools; a job that carries one is kept when its TTL ends."""
+
+# Names of the Ascend ecosystem (MindCluster, docs/zh/scheduling/06_api/12_k8s.md; Huawei Cloud CCE).
+HCCL_RANK_INDEX = "hccl/rankIndex"
+ASCEND_REAL = "huawei.com/AscendReal"
+KUBELET_DEVICES = "huawei.com/kltDev"
+MINDCLUSTER_DEVICES = "ascend.kubectl.kubernetes.io/ascend-910-configuration"
+CCE_DEVICES = "cce.kubectl.kubernetes.io/ascend-1980-configuration"
+RING_CONTROLLER = "ring-controller.atlas"
+CHIP_NAME_LABEL = "node.kubernetes.io/npu.chip.name"
+ACCELERATOR_LABEL = "accelerator"
+ACCELERATOR_TYPE_LABEL = "accelerator-type"
+BASE_DEVICE_INFOS = "baseDeviceInfos"
+ASCEND_910 = "huawei.com/Ascend910"
+CCE_ASCEND_1980 = "huawei.com/ascend-1980"
+
+# Keys of the rank table's ConfigMap, and what the waiting init container reads there.
+RANK_TABLE_KEY = "hccl.json"
+RANK_TABLE_VERSION_KEY = "version"
+RANK_TABLE_ATTEMPT_KEY = "attempt"
+RANK_TABLE_SKIP_KEY = "skip"
+"""Present when no table can be had: holds the sentence why; the job starts through MASTER_ADDR alone."""
+
+# Environment of the containers of a job.
+ENV_CONFIG = "ASCENDJOBS_CONFIG"
+ENV_ATTEMPT = "ASCENDJOBS_ATTEMPT"
+ENV_RANK_TABLE_SOURCE = "ASCENDJOBS_RANK_TABLE_SOURCE"
+ENV_WAIT_SECONDS = "ASCENDJOBS_WAIT_SECONDS"
+ENV_RANK_TABLE_FILE = "RANK_TABLE_FILE"
+ENV_POD_NAME = "POD_NAME"
+ENV_POD_UID = "POD_UID"
+ENV_POD_IP = "POD_IP"
+ENV_HOST_IP = "HOST_IP"
+ENV_VISIBLE_DEVICES = "ASCEND_VISIBLE_DEVICES"
+
+# Paths in the containers of a job.
+RANK_TABLE_DIR = "/user/serverid/devindex/config"
+"""Where programs look for hccl.json (MindCluster, 06_api/14_hccl.json_file_description.md)."""
+RANK_TABLE_SOURCE_DIR = "/ascendjobs/rank-table"
+"""Where the ConfigMap is mounted in the init container `wait`."""
+VOLUMES_DIR = "/volumes"
+"""A claim is mounted once, at VOLUMES_DIR/<claim>; pvc://claim/a/b is VOLUMES_DIR/claim/a/b."""
+WORKSPACE_DIR = ".ascendjobs"
+"""Folder at the root of a claim that holds the workspaces of jobs, one by UID."""
+TERMINATION_LOG = "/dev/termination-log"
+
+CONTAINER_WAIT = "wait"
+CONTAINER_PREPARE = "prepare"
+CONTAINER_TRAINER = "trainer"
+
+MASTER_PORT = 29500
+EXIT_INVALID_INPUT = 65
+"""Exit code (sysexits EX_DATAERR) of a phase whose input is wrong: the job fails, no retry."""
+EXIT_FENCED = 75
+"""Exit code (EX_TEMPFAIL) of a process whose attempt is over; a newer attempt has the workspace."""
+
+# The emulator.
+EMULATED_LABEL = f"{GROUP}/emulated"
+EMULATED_FAULTS = f"emulator.{GROUP}/faults"
+"""Node annotation: JSON object, chip number -> {"code": "80E01801", "level": "RestartNPU"}."""
+
+MAX_JOB_NAME = 40
+"""Longest job name: the longest child's name then stays a DNS label of 63 characters."""
+
+
+def base_name(job: str, short_kind: str) -> str:
+    """Return the stem of all children's names: `<job>-<short kind>`."""
+    return f"{job}-{short_kind}"
+
+
+def service_name(base: str) -> str:
+    """Return the name of the headless Service that gives rank 0 a DNS name."""
+    return base
+
+
+def rank_table_name(base: str) -> str:
+    """Return the name of the rank table's ConfigMap, as MindCluster spells it."""
+    return f"rings-config-{base}"
+
+
+def worker_name(base: str, attempt: int, index: int) -> str:
+    """Return a training pod's name; it carries the attempt in which the pod was made."""
+    return f"{base}-{attempt}-worker-{index}"
+
+
+def worker_hostname(base: str, index: int) -> str:
+    """Return a training pod's hostname, the same in every attempt."""
+    return f"{base}-worker-{index}"
+
+
+def prepare_name(base: str, number: int) -> str:
+    """Return the name of the number-th try of the prepare pod, from 0."""
+    return f"{base}-prepare-{number}"
+
+
+def revision_name(base: str, attempt: int) -> str:
+    """Return the name of the ControllerRevision that records what an attempt is made of."""
+    return f"{base}-{attempt}"
