@@ -1,0 +1,166 @@
+"""Long steps that are announced, timed, logged, remembered, and resumed after an interruption.
+
+A stage is finished when its stamp holds the digest of its present inputs and its product is there. The stamp is removed
+before the work starts and written after it ended, so a stage that was killed half-way runs again from its beginning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.places import LOGS, STAMPS, program_path
+
+
+class StepFailed(Exception):
+    """An expected failure: names the step, the log file and the way out."""
+
+    def __init__(self, step: str, what: str, way_out: str = "", log: Path | None = None) -> None:
+        super().__init__(what)
+        self.step = step
+        self.what = what
+        self.way_out = way_out
+        self.log = log
+
+    def __str__(self) -> str:
+        lines = [f"{self.step} failed: {self.what}"]
+        if self.log is not None:
+            lines += [f"  log:     {self.log}"]
+        if self.way_out:
+            lines += [f"  way out: {self.way_out}"]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One long step.
+
+    `inputs` are all values that decide the product; `present` tells whether the product is still there; `usual` is how
+    long the work takes on two cores, as a phrase; `way_out` is what to do when it fails.
+    """
+
+    name: str
+    title: str
+    usual: str
+    inputs: tuple[str, ...]
+    present: Callable[[], bool]
+    work: Callable[[Shell], None]
+    way_out: str = "read the log, then run the same command again: finished steps are kept"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the inputs, 64 hexadecimal digits."""
+        return digest_of(*self.inputs)
+
+    @property
+    def stamp(self) -> Path:
+        """The file that remembers the finished stage."""
+        return STAMPS / self.name
+
+    def is_fresh(self) -> bool:
+        """Tell whether the product is there and was made from the present inputs."""
+        return self.stamp.is_file() and self.stamp.read_text() == self.digest and self.present()
+
+
+class Shell:
+    """Runs the commands of one stage; their output goes to the stage's log."""
+
+    def __init__(self, step: str, way_out: str = "") -> None:
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self.step = step
+        self.way_out = way_out
+        self.log = LOGS / f"{step}.log"
+        self.log.write_text("")
+
+    def run(
+        self,
+        *command: str | Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | Path | None = None,
+    ) -> str:
+        """Run a command and return its stdout; both outputs are also logged.
+
+        `stdin` is text, or a file to read from. Raises StepFailed when the command is missing or ends with a code
+        other than 0.
+        """
+        words = [str(word) for word in command]
+        with self.log.open("a") as log:
+            log.write(f"$ {' '.join(words)}\n")
+            log.flush()
+            try:
+                done = _run_logged(words, cwd, env, stdin, log.fileno())
+            except FileNotFoundError as err:
+                raise StepFailed(self.step, f"{words[0]} is not installed", self.way_out, self.log) from err
+            log.write(done.stdout)
+        if done.returncode != 0:
+            what = f"`{' '.join(words[:4])}` ended with code {done.returncode}{_last_line(self.log)}"
+            raise StepFailed(self.step, what, self.way_out, self.log)
+        return done.stdout
+
+
+def _run_logged(
+    words: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, stdin: str | Path | None, log: int
+) -> subprocess.CompletedProcess[str]:
+    merged = {**os.environ, "PATH": program_path(), **(env or {})}
+    if isinstance(stdin, Path):
+        with stdin.open("rb") as source:
+            return subprocess.run(
+                words, cwd=cwd, env=merged, stdin=source, stdout=subprocess.PIPE, stderr=log, text=True, check=False
+            )
+    return subprocess.run(
+        words, cwd=cwd, env=merged, input=stdin or "", stdout=subprocess.PIPE, stderr=log, text=True, check=False
+    )
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f": {lines[-1][:200]}" if lines and not lines[-1].startswith("$ ") else ""
+
+
+def digest_of(*values: str) -> str:
+    """Return one SHA-256 over values, such that no two lists of values give the same text."""
+    whole = hashlib.sha256()
+    for value in values:
+        whole.update(f"{len(value)}:".encode())
+        whole.update(value.encode())
+    return whole.hexdigest()
+
+
+def files_digest(*paths: Path) -> str:
+    """Return one SHA-256 over files and all files below folders, their relative names and execute bits included."""
+    parts: list[str] = []
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                name = str(file.relative_to(path.parent))
+                parts += [name, str(os.access(file, os.X_OK)), hashlib.sha256(file.read_bytes()).hexdigest()]
+    return digest_of(*parts)
+
+
+def announce(text: str) -> None:
+    """Print one line for the person at the terminal."""
+    print(f"[cluster] {text}", file=sys.stderr, flush=True)
+
+
+def finish(stage: Stage) -> bool:
+    """Bring a stage to its end unless it is fresh; return whether work was done."""
+    if stage.is_fresh():
+        return False
+    announce(f"{stage.name}: {stage.title} (usually {stage.usual})")
+    shell = Shell(stage.name, stage.way_out)
+    stage.stamp.unlink(missing_ok=True)
+    started = time.monotonic()
+    stage.work(shell)
+    if not stage.present():
+        raise StepFailed(stage.name, "the step ended well but its product is missing", stage.way_out, shell.log)
+    STAMPS.mkdir(parents=True, exist_ok=True)
+    stage.stamp.write_text(stage.digest)
+    announce(f"{stage.name}: done in {time.monotonic() - started:.0f} s")
+    return True
