@@ -17,7 +17,7 @@ class JobError(Exception):
     """The pass cannot go on for a reason that the job's status has to tell."""
 
     def __init__(self, reason: str, message: str, *, retry_after: float | None = None) -> None:
-        """Take the condition's reason (CamelCase), a sentence, and seconds until the next look (None: wait for events)."""
+        """Take a condition's reason (CamelCase), a sentence, seconds until the next look (None: wait for events)."""
         super().__init__(message)
         self.reason = reason
         self.message = message

@@ -25,7 +25,8 @@ class Model(BaseModel):
 
     def wire(self) -> dict[str, Any]:
         """Return the JSON form: camelCase, no absent fields, times in RFC 3339 with whole seconds in UTC."""
-        return _times(self.model_dump(mode="python", exclude_none=True))
+        found: dict[str, Any] = _times(self.model_dump(mode="python", exclude_none=True))
+        return found
 
     def evolve(self, **changes: object) -> Self:
         """Return a copy with some fields replaced (by their Python names)."""

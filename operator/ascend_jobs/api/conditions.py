@@ -73,6 +73,7 @@ class Reason(StrEnum):
     # Somebody else has to provide something; looked at again.
     MISSING_CLAIM = "MissingPersistentVolumeClaim"
     OUTPUT_IN_USE = "OutputInUse"  # an older job writes to the same output
+    NPU_COUNT_NOT_ALLOWED = "NpuCountNotAllowed"  # no family of the nodes that are there allows npusPerNode
     NAME_CONFLICT = "NameConflict"  # an object that is not ours has a child's name
     QUOTA_EXCEEDED = "QuotaExceeded"
     NOT_STALLED = "NotStalled"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationError
 
 from ascend_jobs import names
 from ascend_jobs.api.base import Metadata, Model
-from ascend_jobs.api.conditions import Condition
-from ascend_jobs.api.schema import CEL, AnyOf, ListMap, Opaque, Rules
+from ascend_jobs.api.finetunejob_status import FineTuneJobStatus, parse_status
+from ascend_jobs.api.schema import AnyOf, Opaque, RuleList
 from ascend_jobs.errors import SpecInvalid
 
 NPU_COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
@@ -21,9 +20,7 @@ Uri = Annotated[
     str,
     Field(min_length=8, max_length=1024, pattern=r"^(file:///|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/|$))"),
 ]
-PvcUri = Annotated[
-    str, Field(min_length=8, max_length=1024, pattern=r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/|$)")
-]
+PvcUri = Annotated[str, Field(min_length=8, max_length=1024, pattern=r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/|$)")]
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGTPE]i?)?$")]
 
 
@@ -78,8 +75,10 @@ class RankTablePolicy(StrEnum):
 class ModelSource(Model):
     """The base model."""
 
-    uri: Uri = Field(description="Folder with Hugging Face files (config.json, tokenizer, weights). "
-                     "Schemes: file:// (in the image), pvc://CLAIM/PATH.")
+    uri: Uri = Field(
+        description="Folder with Hugging Face files (config.json, tokenizer, weights). "
+        "Schemes: file:// (in the image), pvc://CLAIM/PATH."
+    )
 
 
 class DatasetSource(Model):
@@ -112,7 +111,7 @@ class Dataset(Model):
     tokenize: Tokenize = Field(default_factory=Tokenize, description="How examples become tokens.")
     validation: Validation = Field(default_factory=Validation, description="What is held back.")
 
-    rules: Rules = CEL(
+    rules: ClassVar[RuleList] = (
         ("has(self.uri) != has(self.sources)", "give either uri or sources"),
         ("!has(self.format) || has(self.uri)", "format goes with uri; a source carries its own format"),
     )
@@ -139,12 +138,16 @@ class Hyperparameters(Model):
     """How the optimizer (AdamW) goes."""
 
     epochs: int = Field(1, ge=1, le=1000, description="Passes over the training examples; 1 to 1000.")
-    max_steps: int | None = Field(None, ge=1, le=100_000_000, description="Stop after this many steps; epochs decide when absent.")
+    max_steps: int | None = Field(
+        None, ge=1, le=100_000_000, description="Stop after this many steps; epochs decide when absent."
+    )
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate; above 0, at most 1.")
     scheduler: Scheduler = Field(Scheduler.COSINE, description="cosine, linear or constant, after the warm-up.")
     warmup_ratio: float = Field(0.03, ge=0, le=1, description="Share of the steps over which the rate rises; 0 to 1.")
     global_batch_size: int | None = Field(
-        None, ge=1, le=1_000_000,
+        None,
+        ge=1,
+        le=1_000_000,
         description="Examples per step over all NPUs, a multiple of batchSizePerNpu x NPUs; that product when absent.",
     )
     batch_size_per_npu: int = Field(1, ge=1, le=4096, description="Examples an NPU takes at once; 1 to 4096.")
@@ -172,20 +175,31 @@ class Resources(Model):
 
     cpu: Quantity | None = Field(None, description='CPU, such as "24" or "500m".')
     memory: Quantity | None = Field(None, description="Memory, such as 100Gi; also the limit.")
-    shared_memory: Quantity | None = Field(None, description="Size of /dev/shm, such as 16Gi; unlimited within memory when absent.")
+    shared_memory: Quantity | None = Field(
+        None, description="Size of /dev/shm, such as 16Gi; unlimited within memory when absent."
+    )
 
 
 class ImagePullSecret(Model):
     """Name of a Secret."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of a Secret of type kubernetes.io/dockerconfigjson.")
+    name: str = Field(
+        min_length=1, max_length=253, description="Name of a Secret of type kubernetes.io/dockerconfigjson."
+    )
+
+
+def _same(field: str) -> str:
+    """Return the CEL rule that an optional field neither comes, goes nor changes."""
+    return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
 
 
 class Runtime(Model):
     """Where it runs; what is absent comes from the installation and the cluster's profile."""
 
     image: str | None = Field(None, min_length=1, max_length=1024, description="Image of the training pods.")
-    image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], Field(max_length=16)] = Field((), description="Secrets for the image's registry.")
+    image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], Field(max_length=16)] = Field(
+        (), description="Secrets for the image's registry."
+    )
     resources: Resources = Field(default_factory=Resources, description="Requests of a training pod beside NPUs.")
     rank_table: RankTablePolicy = Field(
         RankTablePolicy.AUTO, description="Auto: with more than one node and valid device IPs; Always; Never."
@@ -194,6 +208,11 @@ class Runtime(Model):
         default_factory=dict,
         description="metadata (labels, annotations) and spec of a PodTemplate, merged into training pods last. "
         "A change takes effect at the next attempt.",
+    )
+
+    rules: ClassVar[RuleList] = tuple(
+        (_same(field), f"{field} is immutable: delete the job and make a new one")
+        for field in ("image", "imagePullSecrets", "resources", "rankTable")
     )
 
 
@@ -210,7 +229,9 @@ class Output(Model):
     uri: PvcUri = Field(description="Folder for the adapter or the model. Scheme: pvc://CLAIM/PATH.")
     if_exists: IfExists = Field(IfExists.FAIL, description="Fail, Skip or Overwrite what is there already.")
 
-    rules: Rules = CEL((r"self.uri.matches('^pvc://[^/]+/+[^/]')", "uri needs a path below the claim: pvc://CLAIM/PATH"))
+    rules: ClassVar[RuleList] = (
+        (r"self.uri.matches('^pvc://[^/]+/+[^/]')", "uri needs a path below the claim: pvc://CLAIM/PATH"),
+    )
 
 
 class Workspace(Model):
@@ -233,7 +254,9 @@ class FineTuneJobSpec(Model):
     model: ModelSource = Field(description="The base model.")
     dataset: Dataset = Field(description="What it learns.")
     training: Training = Field(default_factory=Training, description="How it learns.")
-    nodes: int = Field(1, ge=1, le=20000, description="Pods that train together, each on a node of its own; 1 to 20000.")
+    nodes: int = Field(
+        1, ge=1, le=20000, description="Pods that train together, each on a node of its own; 1 to 20000."
+    )
     npus_per_node: Annotated[int, AnyOf(NPU_COUNTS)] = Field(
         1, ge=1, le=16, description="NPUs of each pod: 1 to 8, or 10, 12, 14, 16; the chip family may allow fewer."
     )
@@ -244,136 +267,24 @@ class FineTuneJobSpec(Model):
         None, description="Where phases hand over data; a folder .ascendjobs on the output's claim when absent."
     )
     suspend: bool = Field(False, description="true takes the pods away and keeps the checkpoints; false goes on.")
-    backoff_limit: int = Field(6, ge=0, le=1000, description="Restarts after failures of the program itself; 0 to 1000.")
+    backoff_limit: int = Field(
+        6, ge=0, le=1000, description="Restarts after failures of the program itself; 0 to 1000."
+    )
     fault_policy: FaultPolicy = Field(default_factory=FaultPolicy, description="What faults of the platform cost.")
     ttl_seconds_after_finished: int | None = Field(
-        None, ge=0, le=2_147_483_647, description="The finished job is deleted after so many seconds; never when absent."
+        None,
+        ge=0,
+        le=2_147_483_647,
+        description="The finished job is deleted after so many seconds; never when absent.",
     )
 
-    rules: Rules = CEL(
+    rules: ClassVar[RuleList] = (
         *(
             (f"self.{f} == oldSelf.{f}", f"{f} is immutable: delete the job and make a new one")
             for f in ("model", "dataset", "training", "nodes", "npusPerNode", "checkpoint", "output")
         ),
-        ("has(self.workspace) == has(oldSelf.workspace) && (!has(self.workspace) || self.workspace == oldSelf.workspace)",
-         "workspace is immutable: delete the job and make a new one"),
+        (_same("workspace"), "workspace is immutable: delete the job and make a new one"),
     )
-
-
-class PodCounts(Model):
-    """Pods of the present attempt, by what they are doing."""
-
-    desired: int = Field(0, ge=0, description="Pods the attempt is made of.")
-    pending: int = Field(0, ge=0, description="Not on a node, or starting.")
-    running: int = Field(0, ge=0, description="Trainer is running.")
-    succeeded: int = Field(0, ge=0, description="Trainer ended well.")
-    failed: int = Field(0, ge=0, description="Trainer ended with an error.")
-
-
-class Attempt(Model):
-    """The group's present life and what it is made of."""
-
-    number: int = Field(0, ge=0, description="From 0; rises with every restart and resume.")
-    revision: str | None = Field(None, description="ControllerRevision that holds the pod template of this attempt.")
-    template_sha256: str | None = Field(None, description="SHA-256 of that template.")
-    image: str | None = Field(None, description="Image of the trainer.")
-    start_time: datetime | None = Field(None, description="When its pods were first made; absent while it waits.")
-    all_pods_seen: bool = Field(False, description="Every pod was seen once; a missing one is lost from then on.")
-
-
-class Restarts(Model):
-    """How often a new attempt was needed, by who caused it."""
-
-    program: int = Field(0, ge=0, description="The program failed.")
-    platform: int = Field(0, ge=0, description="A pod was lost, evicted, preempted, or its node failed.")
-
-
-class LastFailure(Model):
-    """What ended the previous attempt."""
-
-    reason: str = Field(description="CamelCase reason.")
-    message: str = Field("", max_length=4096, description="Evidence: pod, exit code, last words.")
-    pod: str = Field("", description="Pod.")
-    node: str = Field("", description="Node of the pod.")
-    exit_code: int | None = Field(None, description="Exit code of the trainer, when it had one.")
-    time: datetime = Field(description="When it was seen.")
-
-
-class Prepare(Model):
-    """The phase that cleans and tokenises."""
-
-    number: int = Field(0, ge=0, description="Tries so far, from 0.")
-    pod_seen: bool = Field(False, description="The pod of this try was seen.")
-    documents: int | None = Field(None, ge=0, description="Examples in the sources.")
-    train_documents: int | None = Field(None, ge=0, description="Examples trained on.")
-    validation_documents: int | None = Field(None, ge=0, description="Examples held back.")
-    tokens: int | None = Field(None, ge=0, description="Tokens trained on in one epoch.")
-    dataset: str | None = Field(None, description="Digest of the tokenised data.")
-
-
-class RankTableStatus(Model):
-    """The rank table in the containers."""
-
-    version: int = Field(0, ge=0, description="Rises with every publication.")
-    devices: int = Field(0, ge=0, description="Ranks in the table.")
-    sha256: str | None = Field(None, description="SHA-256 of hccl.json.")
-    ready_time: datetime | None = Field(None, description="When every container had it.")
-
-
-class Progress(Model):
-    """How far training is, from rank 0's log; written at most every 10 s."""
-
-    step: int = Field(0, ge=0, description="Optimizer steps done.")
-    total_steps: int | None = Field(None, ge=0, description="Optimizer steps in all.")
-    loss: float | None = Field(None, description="Training loss of the last step.")
-    validation_loss: float | None = Field(None, description="Loss on held-back examples, last measured.")
-    grad_norm: float | None = Field(None, description="Gradient norm before clipping.")
-    learning_rate: float | None = Field(None, description="Learning rate of the last step.")
-    tokens_per_second: float | None = Field(None, description="Tokens of all NPUs together, per second.")
-    estimated_seconds_left: int | None = Field(None, ge=0, description="Seconds until the last step.")
-    updated_time: datetime | None = Field(None, description="When this was written.")
-
-
-class LastCheckpoint(Model):
-    """The newest complete checkpoint."""
-
-    step: int = Field(ge=0, description="Step after which it was taken.")
-    uri: str = Field(max_length=2048, description="Where it is.")
-    sha256: str = Field(max_length=64, description="SHA-256 of its manifest.json.")
-    time: datetime = Field(description="When it was complete.")
-
-
-class Artifact(Model):
-    """Something that the job made."""
-
-    type: str = Field(max_length=64, description="adapter or model.")
-    uri: str = Field(max_length=2048, description="Where it is.")
-    sha256: str = Field("", max_length=64, description="SHA-256 of its manifest.json.")
-    size_bytes: int = Field(0, ge=0, description="Size of all its files, in bytes.")
-
-
-class FineTuneJobStatus(Model):
-    """What the operator saw and decided."""
-
-    observed_generation: int = Field(0, ge=0, description="metadata.generation last dealt with.")
-    phase: str = Field("Pending", description="One word for people: Pending, Preparing, Starting, Running, Restarting, "
-                       "Suspended, Stalled, Complete, Failed.")
-    message: str = Field("", max_length=1024, description="One line for people.")
-    conditions: Annotated[tuple[Condition, ...], ListMap("type")] = Field((), max_length=32, description="See docs/api.md.")
-    pods: PodCounts = Field(default_factory=PodCounts, description="Pods of the present attempt.")
-    prepare: Prepare = Field(default_factory=Prepare, description="The prepare phase.")
-    attempt: Attempt = Field(default_factory=Attempt, description="The present attempt.")
-    restarts: Restarts = Field(default_factory=Restarts, description="Restarts so far.")
-    succeeded_ranks: Annotated[tuple[int, ...], Field(max_length=20000)] = Field(
-        (), description="Pods of the present attempt that ended well; they stay so when the pod is collected."
-    )
-    last_failure: LastFailure | None = Field(None, description="What ended the previous attempt.")
-    rank_table: RankTableStatus = Field(default_factory=RankTableStatus, description="The rank table.")
-    progress: Progress | None = Field(None, description="How far training is.")
-    last_checkpoint: LastCheckpoint | None = Field(None, description="The newest complete checkpoint.")
-    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = Field((), description="What the job made.")
-    start_time: datetime | None = Field(None, description="When the job was first dealt with.")
-    completion_time: datetime | None = Field(None, description="When it was Complete or Failed.")
 
 
 class FineTuneJob(Model):
@@ -399,14 +310,15 @@ class FineTuneJob(Model):
             metadata=Metadata.model_validate(body["metadata"]), spec=spec, status=parse_status(body.get("status") or {})
         )
 
-
-def parse_status(raw: dict[str, Any]) -> FineTuneJobStatus:
-    """Read a status; top-level fields that cannot be read are left out (an older or newer operator wrote them)."""
-    try:
-        return FineTuneJobStatus.model_validate(raw)
-    except ValidationError as err:
-        bad = {str(e["loc"][0]) for e in err.errors() if e["loc"]}
-        return FineTuneJobStatus.model_validate({k: v for k, v in raw.items() if k not in bad})
+    @classmethod
+    def without_spec(cls, body: dict[str, Any]) -> Self:
+        """Read only metadata and status; the spec is a blank, for jobs whose own cannot be read."""
+        blank = {
+            "model": {"uri": "file:///blank"},
+            "dataset": {"uri": "file:///blank"},
+            "output": {"uri": "pvc://blank/blank"},
+        }
+        return cls.parse({**body, "spec": blank})
 
 
 def spec_message(err: ValidationError) -> str:

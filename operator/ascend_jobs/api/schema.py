@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -52,10 +51,5 @@ class AnyOf(_Extra):
         return {"enum": list(self.values)}
 
 
-Rules = ClassVar[Sequence[tuple[str, str]]]
-"""Type of a model's `rules`: pairs (CEL expression over self, message); x-kubernetes-validations of that object."""
-
-
-def CEL(*rules: tuple[str, str]) -> Sequence[tuple[str, str]]:  # noqa: N802 - reads as a keyword in models
-    """Declare the CEL rules of a model."""
-    return rules
+RuleList = tuple[tuple[str, str], ...]
+"""Pairs (CEL expression over self, message): x-kubernetes-validations of a model's object, in its ClassVar `rules`."""

@@ -1,0 +1,140 @@
+"""What ended a pod, whose fault it was, and what that costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ascend_jobs import names
+from ascend_jobs.api.conditions import Reason
+from ascend_jobs.api.finetunejob_status import LastFailure, Restarts
+from ascend_jobs.decide.observed import ContainerView, NodeView, Observed, PodPhase, PodView
+
+_PLATFORM_REASONS = frozenset(
+    {
+        "Evicted",
+        "NodeLost",
+        "Preempting",
+        "NodeShutdown",
+        "Terminated",
+        "Shutdown",
+        "UnexpectedAdmissionError",
+        "NodeAffinity",
+    }
+)
+"""Pod reasons (PodStatus.reason) of the kubelet and the pod garbage collector that are nobody's program."""
+_MESSAGE_LENGTH = 1000
+_FIRST_DELAY, _LONGEST_DELAY = 10.0, 360.0
+"""Seconds before the attempt after a program failure, doubled each time: as the Job controller does."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt cannot go on. `platform`: not the program's fault; `fatal`: no retry helps."""
+
+    reason: str
+    message: str
+    pod: PodView | None = None
+    exit_code: int | None = None
+    platform: bool = False
+    fatal: bool = False
+
+    def record(self, observed: Observed) -> LastFailure:
+        """Return the failure as the status keeps it."""
+        return LastFailure(
+            reason=self.reason,
+            message=self.message[:_MESSAGE_LENGTH],
+            pod=self.pod.name if self.pod else "",
+            node=self.pod.node if self.pod else "",
+            exit_code=self.exit_code,
+            time=observed.now,
+        )
+
+
+def pod_failure(pod: PodView, nodes: Sequence[NodeView]) -> Failure | None:
+    """Return what is wrong with a pod; None while it runs, waits or has ended well."""
+    if pod.phase is PodPhase.SUCCEEDED:
+        return None
+    if pod.deleting or pod.disrupted:
+        return Failure(Reason.POD_LOST, f"{pod.name} was {_how_lost(pod)}", pod, platform=True)
+    if pod.phase is PodPhase.FAILED:
+        return _ended(pod)
+    if any(node.name == pod.node and not node.ready for node in nodes):
+        return Failure(Reason.NODE_NOT_READY, f"node {pod.node} of {pod.name} is not Ready", pod, platform=True)
+    return None
+
+
+def worst(failures: Sequence[Failure]) -> Failure | None:
+    """Return the failure that decides: one that no retry mends, else one of the platform, else the lowest rank's.
+
+    When the platform takes one pod away, the others soon fail for want of it; that is not theirs.
+    """
+    ranked = sorted(failures, key=lambda f: (not f.fatal, not f.platform, f.pod.index if f.pod else -1))
+    return ranked[0] if ranked else None
+
+
+def restarts_after(restarts: Restarts, failure: Failure) -> Restarts:
+    """Return the counters with one more restart of the failure's kind."""
+    if failure.platform:
+        return restarts.evolve(platform=restarts.platform + 1)
+    return restarts.evolve(program=restarts.program + 1)
+
+
+def limit_reached(observed: Observed, failure: Failure) -> Reason | None:
+    """Return the reason to give up, None while another attempt is allowed."""
+    restarts, spec = observed.job.status.restarts, observed.job.spec
+    if failure.fatal:
+        return Reason.INVALID_INPUT
+    if failure.platform and restarts.platform >= spec.fault_policy.platform_backoff_limit:
+        return Reason.PLATFORM_BACKOFF_LIMIT_EXCEEDED
+    if not failure.platform and restarts.program >= spec.backoff_limit:
+        return Reason.BACKOFF_LIMIT_EXCEEDED
+    return None
+
+
+def delay_left(observed: Observed) -> float:
+    """Return seconds until the next attempt may start; 0 after a fault of the platform."""
+    failure, restarts = observed.job.status.last_failure, observed.job.status.restarts
+    if failure is None or restarts.program == 0 or failure.exit_code is None or failure.reason == Reason.FENCED:
+        return 0.0
+    delay = min(_FIRST_DELAY * 2 ** min(restarts.program - 1, 10), _LONGEST_DELAY)
+    return max(0.0, (failure.time + timedelta(seconds=delay) - observed.now).total_seconds())
+
+
+def last_words(container: ContainerView | None) -> dict[str, Any]:
+    """Return a container's termination message as an object; plain text becomes {"message": text}."""
+    text = container.exit_message if container is not None else ""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {"message": text.strip()[-_MESSAGE_LENGTH:]}
+    return found if isinstance(found, dict) else {"message": text}
+
+
+def _how_lost(pod: PodView) -> str:
+    if pod.disrupted:
+        return f"taken away by the cluster ({pod.reason or 'DisruptionTarget'}: {pod.message or 'no message'})"
+    return "deleted"
+
+
+def _ended(pod: PodView) -> Failure:
+    broken = next((c for c in pod.containers if c.exit_code not in (None, 0)), None)
+    if pod.reason in _PLATFORM_REASONS or pod.reason.startswith("OutOf"):
+        return Failure(Reason.POD_LOST, f"{pod.name}: {pod.reason}: {pod.message}", pod, platform=True)
+    if broken is None:
+        return Failure(Reason.POD_FAILED, f"{pod.name}: {pod.reason or 'failed'} {pod.message}".strip(), pod)
+    words = last_words(broken)
+    sentence = str(words.get("message") or broken.exit_reason or "no message")
+    if broken.exit_code == names.EXIT_INVALID_INPUT:
+        reason, field = str(words.get("reason") or Reason.INVALID_INPUT), words.get("field")
+        return Failure(reason, f"{field}: {sentence}" if field else sentence, pod, broken.exit_code, fatal=True)
+    if broken.exit_code == names.EXIT_FENCED:
+        return Failure(Reason.FENCED, f"{pod.name}: {sentence}", pod, broken.exit_code, platform=True)
+    told = f"{pod.name}: {broken.name} exited with code {broken.exit_code}"
+    if broken.exit_reason not in ("", "Error"):
+        told += f" ({broken.exit_reason})"
+    waited = broken.name == names.CONTAINER_WAIT
+    return Failure(Reason.POD_FAILED, f"{told}: {sentence}", pod, broken.exit_code, platform=waited)
