@@ -114,10 +114,11 @@ def decide_attempt_run(observed: Observed) -> Decision:
         failure = Failure(Reason.POD_LOST, f"ControllerRevision {status.attempt.revision} is gone", platform=True)
         again = next_attempt(status).evolve(last_failure=failure.record(observed))
         return _restarting(again, failure.message, (), 0.0)
-    if len(status.succeeded_ranks) == observed.job.spec.nodes:
-        return complete(observed, _with_end(status, pods), Reason.COMPLETE, "the output and its manifest are written")
     table = decide_rank_table(observed, pods)
     status = status.evolve(rank_table=table.status)
+    if len(status.succeeded_ranks) == observed.job.spec.nodes:
+        end = complete(observed, _with_end(status, pods), Reason.COMPLETE, "the output and its manifest are written")
+        return replace(end, rank_table=table.verdict)
     missing = _missing_pods(observed, pods, status, record.manifest["data"])
     actions = (*old_pods(observed), *_service(observed), *missing, *table.actions)
     decision = Decision(status, Phase.STARTING, "", "", actions, table.events, table.requeue_after)

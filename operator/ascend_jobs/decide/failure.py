@@ -109,7 +109,7 @@ def last_words(container: ContainerView | None) -> dict[str, Any]:
     text = container.exit_message if container is not None else ""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"message": text.strip()[-_MESSAGE_LENGTH:]}
     return found if isinstance(found, dict) else {"message": text}
 

@@ -67,7 +67,8 @@ def _succeeded(observed: Observed, pod: PodView) -> Decision:
         status = status.evolve(artifacts=artifacts_of(observed, words))
         return complete(observed, status, Reason.ALREADY_COMPLETE, "the output already holds this spec's result")
     message = f"{prepare.documents} documents, {prepare.tokens} tokens"
-    return Decision(status, Phase.PREPARING, Reason.PREPARED, message, events=(Event("Prepared", message),))
+    event = Event(Reason.PREPARED, message)
+    return Decision(status, Phase.PREPARING, Reason.PREPARED, message, events=(event,), requeue_after=0.0)
 
 
 def _failed(observed: Observed, failure: Failure) -> Decision:

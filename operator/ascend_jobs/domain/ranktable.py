@@ -124,7 +124,7 @@ def _parse(text: str) -> dict[str, Any]:
         raise ReportInvalid(f"device report is longer than {_MAX_REPORT} characters")
     try:
         report = json.loads(text)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise ReportInvalid("device report is not JSON") from err
     if not isinstance(report, dict) or not isinstance(report.get("devices"), list):
         raise ReportInvalid("device report has no list devices")
