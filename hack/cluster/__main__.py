@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -19,41 +16,34 @@ from cluster import daemon, kindcluster, nodeimage
 from cluster.gobuild import build_stage, families
 from cluster.host import NODE_PACKAGES, install_packages
 from cluster.kindcluster import Cluster, Health
-from cluster.places import BIN, CACHE, DOCKER_DATA, LOCK, cluster_folder, program_path
+from cluster.places import BIN, CACHE, DOCKER_DATA, cluster_folder, program_path
 from cluster.rootfs import image_id, rootfs_stages
-from cluster.stages import StepFailed, announce, finish
+from cluster.stages import StepFailed, alone, announce, finish
 from cluster.versions import read_versions
 
 API_FAMILIES = ("etcd", "kube-api")
 EXTRA_PROGRAMS = {"kubectl": "kube-api", "kind": "kind", "helm": "helm", "kwok": "kwok"}
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Hold the cache for this process; a second one waits and says so."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with LOCK.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            announce("another run is at work; waiting until it has ended")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def up(name: str, node_image: str) -> None:
-    """Bring the cluster up, from whatever state."""
-    versions = read_versions()
+    """Bring the cluster up, from whatever state; a healthy one is left as it is, without waiting for anybody."""
+    if not (daemon.docker_answers() and kindcluster.look(name, patience=0) is Health.HEALTHY):
+        with alone(f"cluster-{name}"):
+            make(name, node_image)
+    kindcluster.ensure_context(name)
+    announce(f"cluster {name} is up: kubectl --context kind-{name} get nodes")
+    print(f"kind-{name}")
+
+
+def make(name: str, node_image: str) -> None:
+    """Make the cluster unless it is healthy by now; one that is half-made or stopped is removed first."""
     daemon.ensure_daemon()
     health = kindcluster.look(name)
     if health is Health.BROKEN:
         announce(f"cluster {name} is half-made or has stopped; it is made anew, its shared folder emptied")
         kindcluster.delete(name)
     if health is not Health.HEALTHY:
-        create(name, node_image, versions)
-    kindcluster.ensure_context(name)
-    announce(f"cluster {name} is up: kubectl --context kind-{name} get nodes")
-    print(f"kind-{name}")
+        create(name, node_image, read_versions())
 
 
 def create(name: str, node_image: str, versions: dict[str, str]) -> None:
@@ -147,10 +137,8 @@ def assets(extra: list[str]) -> None:
     wanted += [EXTRA_PROGRAMS[program] for program in extra if shutil.which(program) is None]
     every = families(read_versions())
     stages = [build_stage(every[family]) for family in dict.fromkeys(wanted)]
-    if not all(stage.is_fresh() for stage in stages):
-        with alone():
-            for stage in stages:
-                finish(stage)
+    for stage in stages:
+        finish(stage)
     print(given if honoured else BIN)
 
 
@@ -185,12 +173,11 @@ def run(options: argparse.Namespace) -> int:
         return status(options.name)
     elif options.command == "recycle":
         recycle(options.name)
+    elif options.command == "up":
+        up(options.name, options.node_image)
     else:
-        with alone():
-            if options.command == "up":
-                up(options.name, options.node_image)
-            else:
-                down(options.name, cache=options.cache)
+        with alone(f"cluster-{options.name}"):
+            down(options.name, cache=options.cache)
     return 0
 
 

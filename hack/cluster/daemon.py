@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cluster.host import DOCKER_PACKAGES, install_packages, may_set_limits
 from cluster.places import CACHE, DOCKER_DATA, DOCKER_PID, KIND_FILES, LOGS
-from cluster.stages import StepFailed, announce
+from cluster.stages import StepFailed, alone, announce
 
 STEP = "docker"
 _LOG = LOGS / "dockerd.log"
@@ -39,6 +39,11 @@ def ensure_daemon() -> None:
     """Start a daemon unless one answers."""
     if docker_answers():
         return
+    with alone(STEP):
+        _ensure_daemon()
+
+
+def _ensure_daemon() -> None:
     install_packages(DOCKER_PACKAGES, STEP)
     if docker_answers():
         return

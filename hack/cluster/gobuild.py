@@ -131,7 +131,7 @@ def build(shell: Shell, family: Family) -> None:
     flags = [f"-modfile={write_modfile(shell, family, source, scratch)}", "-mod=mod", "-trimpath"]
     flags += [f"-ldflags={family.ldflags}", f"-tags={family.tags}"]
     if family.overlay:
-        flags += [f"-overlay={write_overlay(family, source, scratch)}"]
+        source = copy_with_overlay(family, source, scratch / "source")
     out = scratch / "out"
     out.mkdir()
     packages = list(family.programs.values())
@@ -188,11 +188,15 @@ def write_modfile(shell: Shell, family: Family, source: Path, scratch: Path) -> 
     return modfile
 
 
-def write_overlay(family: Family, source: Path, scratch: Path) -> Path:
-    """Write the file that tells Go which of our files stand in for the module's."""
-    overlay = scratch / "overlay.json"
-    overlay.write_text(json.dumps({"Replace": {str(source / theirs): str(ours) for theirs, ours in family.overlay}}))
-    return overlay
+def copy_with_overlay(family: Family, source: Path, target: Path) -> Path:
+    """Copy a module and put our files in place of its own; go refuses to do so inside the module cache."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for theirs, ours in family.overlay:
+        (target / theirs).parent.chmod(0o755)
+        shutil.copyfile(ours, target / theirs)
+    for folder in target.rglob("*"):
+        folder.chmod(0o755 if folder.is_dir() else 0o644)
+    return target
 
 
 def sources_digest(*names: str, versions: dict[str, str]) -> str:

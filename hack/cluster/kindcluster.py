@@ -109,8 +109,8 @@ def ready_nodes(name: str) -> int:
     return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in of_node) for of_node in conditions)
 
 
-def look(name: str) -> Health:
-    """Look at a cluster. Broken: half-created, with a stopped node, or not Ready within a minute."""
+def look(name: str, patience: float = 60.0) -> Health:
+    """Look at a cluster. Broken: half-created, with a stopped node, or not Ready within `patience` seconds."""
     states = node_states(name)
     if not states:
         return Health.ABSENT
@@ -118,7 +118,7 @@ def look(name: str) -> Health:
         return Health.BROKEN
     if len(states) != 1 + WORKERS or set(states.values()) != {"running"}:
         return Health.BROKEN
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience
     while ready_nodes(name) != 1 + WORKERS:
         if time.monotonic() > deadline:
             return Health.BROKEN

@@ -65,6 +65,7 @@ def build_node_image(shell: Shell, versions: dict[str, str], tag: str) -> None:
     shell.run("docker", "save", "-o", context / "images.tar", *names.values())
     arguments = (f"KUBERNETES_VERSION={versions['KUBERNETES_VERSION']}", f"PAUSE_IMAGE={names['pause']}")
     docker_build(shell, context, tag, f"BASE={base}", *arguments)
+    shell.run("docker", "image", "prune", "-f", "--filter", "label=ascendjobs.io/scratch=node-image")
     shutil.rmtree(context)
 
 

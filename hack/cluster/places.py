@@ -23,7 +23,7 @@ STAMPS = CACHE / "stamps"  # one file a finished stage, holding the digest of it
 LOGS = CACHE / "logs"
 DOCKER_DATA = CACHE / "docker"  # data folder of the daemon, where we start one
 DOCKER_PID = CACHE / "dockerd.pid"  # exists only while a daemon of ours runs
-LOCK = CACHE / "lock"
+LOCKS = CACHE / "locks"
 
 
 def cluster_folder(name: str) -> Path:

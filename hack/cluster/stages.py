@@ -6,16 +6,18 @@ before the work starts and written after it ended, so a stage that was killed ha
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.places import LOGS, STAMPS, program_path
+from cluster.places import LOCKS, LOGS, STAMPS, program_path
 
 
 class StepFailed(Exception):
@@ -149,10 +151,31 @@ def announce(text: str) -> None:
     print(f"[cluster] {text}", file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Hold something for this process; a second one waits and says so. The lock ends with the process."""
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    with (LOCKS / name).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            announce(f"{name}: another run is at work on it; waiting until that has ended")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def finish(stage: Stage) -> bool:
     """Bring a stage to its end unless it is fresh; return whether work was done."""
     if stage.is_fresh():
         return False
+    with alone(stage.name):
+        if stage.is_fresh():
+            return False
+        _carry_out(stage)
+    return True
+
+
+def _carry_out(stage: Stage) -> None:
     announce(f"{stage.name}: {stage.title} (usually {stage.usual})")
     shell = Shell(stage.name, stage.way_out)
     stage.stamp.unlink(missing_ok=True)
@@ -163,4 +186,3 @@ def finish(stage: Stage) -> bool:
     STAMPS.mkdir(parents=True, exist_ok=True)
     stage.stamp.write_text(stage.digest)
     announce(f"{stage.name}: done in {time.monotonic() - started:.0f} s")
-    return True
