@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""`make demo`: from a bare machine to a fine-tuned model on a real kind cluster, and two answers side by side.
+
+    python3 hack/demo/run.py [--file examples/finetune.yaml] [--namespace demo]
+
+Makes the cluster and the images (both kept and skipped when they are there), installs the chart, applies the file,
+follows the job, then asks the base model and the tuned one the same questions. Running it again is harmless: what is
+done stays done, a failed job is made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER = "ascend-jobs"
+CONTEXT = f"kind-{CLUSTER}"
+IMAGE = "ascend-jobs/demo"
+JOB = "dictionary"
+QUESTIONS = ("What is a daemon?", "What is spaghetti code?", "What is a kluge?")
+
+
+class StepFailed(Exception):
+    """A step ended with an error that it has explained itself."""
+
+
+def main() -> int:
+    """Run the steps; say how long each took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--file", default="examples/finetune.yaml", help="manifest to apply (default %(default)s)")
+    parser.add_argument("--namespace", default="demo", help="namespace of the job (default %(default)s)")
+    args = parser.parse_args()
+    started = time.monotonic()
+    try:
+        step("cluster: kind with two workers of 8 emulated Ascend 910", cluster)
+        step("images: operator, emulator, and the demo's model and data", images)
+        step("operator: Helm chart", install)
+        step(f"apply {args.file}", lambda: apply(args.file, args.namespace))
+        step("fine-tune", lambda: watch(args.namespace))
+        step("answers of the base model and the tuned one", lambda: ask(args.namespace))
+    except StepFailed as err:
+        print(f"\ndemo: {err}", file=sys.stderr)
+        return 1
+    print(f"\ndemo: done in {minutes(time.monotonic() - started)}. Remove everything: make cluster-delete")
+    return 0
+
+
+def step(title: str, work: object) -> None:
+    """Announce a step, do it, say how long it took."""
+    print(f"\n==> {title}", flush=True)
+    begun = time.monotonic()
+    work()  # type: ignore[operator]
+    print(f"    {minutes(time.monotonic() - begun)}", flush=True)
+
+
+def cluster() -> None:
+    """Make the cluster, or find it."""
+    run("python3", "hack/cluster", "up", "--name", CLUSTER)
+
+
+def images() -> None:
+    """Build what is new and load it into the nodes."""
+    run("python3", "hack/images.py", "build", "operator", "emulator", "demo", "--load", CLUSTER)
+
+
+def install() -> None:
+    """Install or upgrade the chart, with emulated NPUs and the images just loaded."""
+    run(
+        *(helm(), "upgrade", "--install", "ascend-jobs", "charts/ascend-jobs", "--kube-context", CONTEXT),
+        *("--namespace", "ascend-jobs-system", "--create-namespace", "--values", "charts/ascend-jobs/values-kind.yaml"),
+        *("--set", f"images.runtime={IMAGE}", "--set", f"images.prepare={IMAGE}", "--wait", "--timeout", "5m"),
+    )
+
+
+def apply(file: str, namespace: str) -> None:
+    """Apply the manifest; a job that failed before is deleted first, since its spec cannot be changed."""
+    made = run_quietly("create", "namespace", namespace)
+    if made.returncode and "AlreadyExists" not in made.stderr:
+        raise StepFailed(made.stderr.strip())
+    job = run_quietly("get", "finetunejob", JOB, "-n", namespace, "-o", "json")
+    if job.returncode == 0 and json.loads(job.stdout).get("status", {}).get("phase") == "Failed":
+        run("kubectl", "--context", CONTEXT, "delete", "finetunejob", JOB, "-n", namespace)
+    run("kubectl", "--context", CONTEXT, "apply", "-n", namespace, "-f", file)
+
+
+def watch(namespace: str) -> None:
+    """Follow the job to its end."""
+    run(*ascendctl(), "watch", f"ftj/{JOB}", "-n", namespace, "--context", CONTEXT)
+
+
+def ask(namespace: str) -> None:
+    """Ask both models."""
+    run(*ascendctl(), "ask", f"ftj/{JOB}", "-n", namespace, "--context", CONTEXT, *QUESTIONS)
+
+
+def helm() -> str:
+    """Return the path of helm, built when it is not there."""
+    out = subprocess.run(
+        ("python3", "hack/cluster", "assets", "--with", "helm"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if out.returncode:
+        raise StepFailed("helm could not be built; see above")
+    return str(Path(out.stdout.strip().splitlines()[-1]) / "helm")
+
+
+def ascendctl() -> tuple[str, ...]:
+    """Return the command line of this checkout."""
+    return (sys.executable, "-m", "ascend_jobs.cli.main")
+
+
+def run(*command: str) -> None:
+    """Run a command that speaks for itself."""
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if done.returncode:
+        raise StepFailed(f"`{' '.join(command)}` ended with code {done.returncode}")
+
+
+def run_quietly(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run kubectl and return what it says."""
+    command = ("kubectl", "--context", CONTEXT, *arguments)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def minutes(seconds: float) -> str:
+    """Return "1 min 5 s"."""
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
