@@ -29,7 +29,8 @@ def parse_faults(text: str, count: int, now: int) -> tuple[dict[int, Fault], lis
     problems: list[str] = []
     for key, entry in document.items():
         try:
-            faults[_chip(key, count)] = _fault(entry, now)
+            number = _chip(key, count)
+            faults[number] = _fault(entry, now)
         except ValueError as error:
             problems.append(f"{key[:20]!r}: {error}")
     return dict(sorted(faults.items())), problems

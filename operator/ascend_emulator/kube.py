@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Kube:
     def __init__(self, url: str, *, token_file: Path | None = None, ca_file: Path | None = None) -> None:
         self.url = url
         self._token_file = token_file
-        self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
+        self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -58,7 +59,8 @@ class Kube:
         return cls(f"https://{address}:{port}", token_file=folder / "token", ca_file=folder / "ca.crt")
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=8, ssl=self._tls or True)
+        tls = ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True
+        connector = aiohttp.TCPConnector(limit=8, ssl=tls)
         self._session = aiohttp.ClientSession(connector=connector, raise_for_status=False)
         return self
 
@@ -101,6 +103,7 @@ class Kube:
     async def _watch(self, path: str, params: Mapping[str, str], version: str) -> AsyncGenerator[Change, None]:
         """Yield changes from version on; ApiError 410 when the server has forgotten that version."""
         while True:
+            begun = time.monotonic()
             query = {**params, "watch": "true", "allowWatchBookmarks": "true"}
             query |= {"resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS)}
             async with aclosing(self._lines(path, query)) as lines:
@@ -111,6 +114,8 @@ class Kube:
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         yield Change(event["type"], event["object"])
+            if time.monotonic() - begun < BACKOFF_SECONDS[0]:
+                await asyncio.sleep(BACKOFF_SECONDS[0])
 
     async def _lines(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SECONDS + 30)

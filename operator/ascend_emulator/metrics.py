@@ -112,13 +112,13 @@ class Endpoints:
         self._well = time.monotonic()
 
     async def run(self) -> None:
-        """Serve until cancelled; port 0 takes a free one (attribute port)."""
+        """Serve until cancelled; port 0 takes a free one (attribute port: that of IPv4)."""
         runner = web.AppRunner(self.application(), access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, port=self.settings.metrics_port)
         try:
             await site.start()
-            self.port = runner.addresses[0][1]
+            self.port = min(runner.addresses, key=len)[1]
             self.listening.set()
             log.info("serving", port=self.port)
             await asyncio.Event().wait()

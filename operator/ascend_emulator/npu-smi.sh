@@ -78,7 +78,7 @@ count_chips() {
     count=0
     while IFS= read -r line; do
         case "$line" in
-            'I '*) chip="${line#I }" && is_visible "${chip%% *}" && count=$((count + 1)) ;;
+            'I '*'NPU ID'*) chip="${line#I }" && is_visible "${chip%% *}" && count=$((count + 1)) ;;
         esac
     done <"$table"
 }
