@@ -7,7 +7,8 @@ from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.base import Model
-from ascend_jobs.api.finetunejob import FineTuneJobSpec, FineTuneJobStatus
+from ascend_jobs.api.finetunejob import FineTuneJobSpec
+from ascend_jobs.api.finetunejob_status import FineTuneJobStatus
 from ascend_jobs.api.structural import RULES, Schema, structural_schema
 
 CATEGORIES = ("all", "ascend")

@@ -1,0 +1,75 @@
+{{- define "ascend-jobs.name" -}}
+{{ default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* Stem of all names: the release's name, with the chart's name unless it holds it already. */ -}}
+{{- define "ascend-jobs.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains (include "ascend-jobs.name" .) .Release.Name -}}
+{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name (include "ascend-jobs.name" .) | trunc 50 | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
+{{- define "ascend-jobs.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/name: {{ include "ascend-jobs.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /* Labels that a selector may use: they never change. Call with (dict "root" $ "component" "operator"). */ -}}
+{{- define "ascend-jobs.selector" -}}
+app.kubernetes.io/name: {{ include "ascend-jobs.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "ascend-jobs.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default (include "ascend-jobs.fullname" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{ required "serviceAccount.name is needed when serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end }}
+
+{{- /* Whole image reference of images.<which>. Call with (dict "root" $ "which" "operator").
+A first part with a dot or colon is a host, a last part with a colon has a tag; @ is a digest. */ -}}
+{{- define "ascend-jobs.image" -}}
+{{- $images := .root.Values.images -}}
+{{- $image := index $images .which -}}
+{{- $first := first (splitList "/" $image) -}}
+{{- $hasHost := and (contains "/" $image) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
+{{- if and $images.registry (not $hasHost) -}}{{ trimSuffix "/" $images.registry }}/{{- end -}}
+{{ $image }}
+{{- if not (or (contains "@" $image) (contains ":" (last (splitList "/" $image)))) -}}
+:{{ default .root.Chart.AppVersion $images.tag }}
+{{- end -}}
+{{- end }}
+
+{{- define "ascend-jobs.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Fields of a pod spec that say where it runs. Call with .Values.operator or .Values.emulator. */ -}}
+{{- define "ascend-jobs.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,1 @@
+"""What is made from the code: each module offers `files()`, paths under the repository with their text."""

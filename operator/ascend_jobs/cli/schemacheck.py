@@ -1,0 +1,143 @@
+"""What the API server would say about an object, without one: structure, ranges, unknown fields and CEL rules.
+
+Works on the structural schema that the CRD carries, so that file and server cannot disagree about it.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ascend_jobs.api.structural import PRESERVE, RULES, Schema
+from ascend_jobs.cli.cel import holds, is_transition_rule
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong: where (path from the root of the object) and what, as a sentence."""
+
+    path: Path
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The path as Kubernetes writes it: spec.dataset.sources[0].uri."""
+        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        return text.lstrip(".")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+}
+
+
+def with_defaults(value: Any, schema: Schema) -> Any:  # noqa: ANN401 - a JSON value
+    """Return a copy with default values filled in, as the API server does before it looks at rules."""
+    if isinstance(value, list) and "items" in schema:
+        return [with_defaults(item, schema["items"]) for item in value]
+    if not isinstance(value, dict):
+        return value
+    filled = dict(value)
+    for name, below in schema.get("properties", {}).items():
+        if name not in filled and "default" in below:
+            filled[name] = copy.deepcopy(below["default"])
+        if name in filled:
+            filled[name] = with_defaults(filled[name], below)
+    return filled
+
+
+def check(value: Any, schema: Schema, path: Path = ()) -> Iterator[Finding]:  # noqa: ANN401 - a JSON value
+    """Yield what is wrong with a value whose defaults are filled in; rules only where the structure is sound."""
+    wanted = schema["type"]
+    sound = isinstance(value, _TYPES[wanted]) and (wanted == "boolean" or not isinstance(value, bool))
+    if not sound:
+        article = "an" if wanted[0] in "aio" else "a"
+        yield Finding(path, f"is {_shown(value)}, not {article} {wanted}")
+        return
+    below = [*_scalar(value, schema, path), *_items(value, schema, path), *_properties(value, schema, path)]
+    yield from below
+    if not below:
+        yield from _rules(value, schema, path)
+
+
+def _scalar(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+    if "enum" in schema and value not in schema["enum"]:
+        yield Finding(path, f"is {_shown(value)}; one of {', '.join(str(v) for v in schema['enum'])}")
+    elif isinstance(value, int | float):
+        yield from _range(value, schema, path)
+    elif isinstance(value, str):
+        yield from _text(value, schema, path)
+
+
+def _range(value: float, schema: Schema, path: Path) -> Iterator[Finding]:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and schema.get("exclusiveMinimum") and value <= low:
+        yield Finding(path, f"is {value}; has to be above {low}")
+    elif low is not None and value < low:
+        yield Finding(path, f"is {value}; at least {low}")
+    if high is not None and value > high:
+        yield Finding(path, f"is {value}; at most {high}")
+
+
+def _text(value: str, schema: Schema, path: Path) -> Iterator[Finding]:
+    if len(value) < schema.get("minLength", 0):
+        yield Finding(path, f"is {_shown(value)}; at least {schema['minLength']} characters")
+    elif len(value) > schema.get("maxLength", len(value)):
+        yield Finding(path, f"has {len(value)} characters; at most {schema['maxLength']}")
+    elif "pattern" in schema and not re.search(schema["pattern"], value):
+        yield Finding(path, f"is {_shown(value)}, which does not match {schema['pattern']}")
+
+
+def _items(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+    if not isinstance(value, list):
+        return
+    low, high = schema.get("minItems", 0), schema.get("maxItems", len(value))
+    if not low <= len(value) <= high:
+        yield Finding(path, f"has {len(value)} items; {low} to {high}")
+    for index, item in enumerate(value):
+        yield from check(item, schema["items"], (*path, index))
+
+
+def _properties(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+    if not isinstance(value, dict) or schema.get(PRESERVE):
+        return
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield Finding(path, f"{name} is missing: {known[name].get('description', 'it is required')}")
+    for name, below in value.items():
+        if name in known:
+            yield from check(below, known[name], (*path, name))
+        elif others is not None:
+            yield from check(below, others, (*path, name))
+        elif known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            yield Finding((*path, str(name)), "is no known field" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _rules(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+    for rule in schema.get(RULES, ()):
+        if not is_transition_rule(rule["rule"]) and not holds(rule["rule"], value):
+            below = rule.get("fieldPath", "").lstrip(".")
+            yield Finding((*path, below) if below else path, rule["message"])
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    """Return a value as it is quoted in a sentence."""
+    text = (
+        {None: "null", True: "true", False: "false"}.get(value, repr(value))
+        if not isinstance(value, dict | list)
+        else ""
+    )
+    return (text or ("an object" if isinstance(value, dict) else "a list"))[:100]

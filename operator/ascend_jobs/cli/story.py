@@ -1,0 +1,192 @@
+"""A job as lines for people: what `ascendctl watch` shows. Pure: the object and the clock in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ascend_jobs.api.finetunejob import FineTuneJob
+from ascend_jobs.cli.screen import clean
+
+_BAR = 32
+_SPARKS = "▁▂▃▄▅▆▇█"
+_COLOURS = {"Complete": "32", "Failed": "31", "Stalled": "31", "Restarting": "33", "Suspended": "33", "Running": "36"}
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown: the job, the clock, losses seen so far (oldest first), and whether colours may be used."""
+
+    job: FineTuneJob
+    now: datetime
+    losses: Sequence[float] = ()
+    colour: bool = False
+
+
+def block(view: View) -> list[str]:
+    """Return the block that is redrawn while the job goes on."""
+    rows = [("", headline(view)), *_rows(view)]
+    return [f"  {label:<11}{text}" if label else text for label, text in rows if text]
+
+
+def headline(view: View) -> str:
+    """Return kind, name, phase and age."""
+    meta, phase = view.job.metadata, clean(view.job.status.phase)
+    shown = f"\x1b[1;{_COLOURS.get(phase, '0')}m{phase}\x1b[0m" if view.colour else phase
+    return f"FineTuneJob {meta.namespace}/{meta.name}  {shown}  {duration(_age(view))}"
+
+
+def one_line(job: FineTuneJob) -> str:
+    """Return the line that is printed where there is no terminal, each time it changes."""
+    status, progress = job.status, job.status.progress
+    parts = [clean(status.phase)]
+    if progress is not None and status.phase == "Running":
+        parts += [f"step {_of(progress.step, progress.total_steps)}", *_named_numbers(job)]
+    parts.append(clean(status.message))
+    return "  ".join(part for part in parts if part)
+
+
+def result(job: FineTuneJob) -> list[str]:
+    """Return what the job came to: artifacts, or why there are none."""
+    status = job.status
+    took = ""
+    if status.start_time and status.completion_time:
+        took = f" after {duration(status.completion_time - status.start_time)}"
+    lines = [f"{clean(status.phase)}{took}: {clean(status.message)}".rstrip(": ")]
+    lines += [
+        f"  {clean(a.type):<9} {clean(a.uri)}  {size(a.size_bytes)}  sha256 {clean(a.sha256)[:12]}"
+        for a in status.artifacts
+    ]
+    failure = status.last_failure
+    if status.phase == "Failed" and failure is not None:
+        where = " ".join(part for part in (failure.pod, f"on {failure.node}" if failure.node else "") if part)
+        lines.append(f"  {clean(failure.reason)} {clean(where)}: {clean(failure.message)}")
+    return lines
+
+
+def _rows(view: View) -> Iterator[tuple[str, str]]:
+    job = view.job
+    spec, status = job.spec, job.status
+    yield "model", clean(spec.model.uri)
+    yield "dataset", clean(spec.dataset.all_sources()[0].uri) + _documents(job)
+    yield "pods", _pods(job)
+    yield "rank table", _rank_table(job)
+    yield from _progress_rows(view)
+    yield "checkpoint", _checkpoint(view)
+    yield "restarts", _restarts(job)
+    yield "", f"  {clean(status.message)}"
+
+
+def _progress_rows(view: View) -> Iterator[tuple[str, str]]:
+    progress = view.job.status.progress
+    if progress is None:
+        return
+    yield "step", f"{bar(progress.step, progress.total_steps)} {_of(progress.step, progress.total_steps)}"
+    yield "loss", "   ".join([*_named_numbers(view.job), sparks(view.losses)])
+    speed = f"{progress.tokens_per_second:,.0f} tokens/s" if progress.tokens_per_second is not None else ""
+    left = progress.estimated_seconds_left
+    seconds_ago = (view.now - progress.updated_time).total_seconds() if progress.updated_time else 0
+    eta = f"ETA {duration(timedelta(seconds=max(0, left - seconds_ago)))}" if left is not None else ""
+    yield "speed", "   ".join(part for part in (speed, eta) if part)
+
+
+def _named_numbers(job: FineTuneJob) -> list[str]:
+    progress = job.status.progress
+    if progress is None:
+        return []
+    numbers = (
+        ("loss", progress.loss),
+        ("validation", progress.validation_loss),
+        ("grad norm", progress.grad_norm),
+        ("learning rate", progress.learning_rate),
+    )
+    return [f"{name} {value:.4g}" for name, value in numbers if value is not None]
+
+
+def _documents(job: FineTuneJob) -> str:
+    prepare = job.status.prepare
+    if prepare.train_documents is None:
+        return ""
+    return f"  ({prepare.train_documents:,} to learn from, {prepare.validation_documents or 0:,} held back)"
+
+
+def _pods(job: FineTuneJob) -> str:
+    pods, spec = job.status.pods, job.spec
+    shape = f"{spec.nodes} x {spec.npus_per_node} NPU{'s' if spec.npus_per_node > 1 else ''}"
+    counts = ((pods.pending, "pending"), (pods.running, "running"), (pods.succeeded, "done"), (pods.failed, "failed"))
+    seen = ", ".join(f"{count} {word}" for count, word in counts if count)
+    return f"{shape}: {seen}" if seen else shape
+
+
+def _rank_table(job: FineTuneJob) -> str:
+    table = job.status.rank_table
+    if not table.version:
+        return ""
+    ready = "in every container" if table.ready_time else "on its way into the containers"
+    return f"version {table.version}, {table.devices} devices, {ready}"
+
+
+def _checkpoint(view: View) -> str:
+    found = view.job.status.last_checkpoint
+    return f"step {found.step}, {duration(view.now - found.time)} ago" if found else ""
+
+
+def _restarts(job: FineTuneJob) -> str:
+    restarts, spec = job.status.restarts, job.spec
+    if not (restarts.program or restarts.platform):
+        return ""
+    limit = spec.fault_policy.platform_backoff_limit
+    text = f"program {restarts.program} of {spec.backoff_limit}, platform {restarts.platform} of {limit}"
+    failure = job.status.last_failure
+    return f"{text}; last: {clean(failure.reason)} {clean(failure.pod)}" if failure else text
+
+
+def _age(view: View) -> timedelta:
+    status = view.job.status
+    begin = status.start_time or view.job.metadata.creation_timestamp
+    return (status.completion_time or view.now) - begin
+
+
+def _of(step: int, total: int | None) -> str:
+    return f"{step}/{total}" if total else str(step)
+
+
+def bar(step: int, total: int | None) -> str:
+    """Return a progress bar of fixed width; empty without a total."""
+    if not total:
+        return ""
+    done = min(_BAR, _BAR * step // total)
+    return "█" * done + "░" * (_BAR - done)
+
+
+def sparks(values: Sequence[float]) -> str:
+    """Return the course of the last values as a row of small bars, the greatest as the highest."""
+    recent = list(values)[-24:]
+    if len(recent) < 2:
+        return ""
+    low, high = min(recent), max(recent)
+    step = (high - low) / (len(_SPARKS) - 1) or 1.0
+    return "".join(_SPARKS[int((value - low) / step)] for value in recent)
+
+
+def duration(span: timedelta) -> str:
+    """Return a time span in its two greatest units: 45s, 3m12s, 2h05m, 3d4h."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    if seconds < 86400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02}m"
+    return f"{seconds // 86400}d{seconds % 86400 // 3600}h"
+
+
+def size(count: int) -> str:
+    """Return bytes in a readable unit (powers of 1000)."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
