@@ -1,0 +1,155 @@
+"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,generate,toy}`.
+
+Reads arguments and environment, runs one command, turns its end into an exit code and a termination message; heavy
+libraries are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ascend_jobs import names
+
+from ascend_runtime.config import Config, parse_config
+from ascend_runtime.errors import EXIT_PEER_LOST, Fenced, InvalidInput, PeerLost, Reason
+from ascend_runtime.report import write_termination
+
+Message = Mapping[str, Any] | None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (docs/contract.md, Termination messages)."""
+    options = _parser().parse_args(arguments)
+    _exit_on_sigterm()
+    try:
+        message: Message = options.command(options)
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the one place that turns every end into an exit code
+        code, message = _verdict(error)
+        if code not in (names.EXIT_INVALID_INPUT, names.EXIT_FENCED):
+            traceback.print_exc()
+        print(f"{Path(sys.argv[0]).parent.name}: {error}", file=sys.stderr, flush=True)
+    if message is not None and options.termination_log is not None:
+        write_termination(options.termination_log, message)
+    return code
+
+
+def _verdict(error: Exception) -> tuple[int, Mapping[str, Any]]:
+    """Return exit code and termination message for the way a command failed."""
+    if isinstance(error, InvalidInput):
+        wrong = {"reason": error.reason.value, "field": error.field, "message": error.message}
+        return names.EXIT_INVALID_INPUT, wrong
+    if isinstance(error, Fenced):
+        return names.EXIT_FENCED, {"reason": "Fenced", "message": str(error)}
+    if isinstance(error, PeerLost):
+        return EXIT_PEER_LOST, {"reason": "Error", "message": str(error)}
+    code, told = getattr(error, "code", 1), getattr(error, "message", None)
+    if isinstance(code, int) and isinstance(told, dict):
+        return code, told
+    last = traceback.format_exception_only(error)[-1].strip()
+    return 1, {"reason": "Error", "message": last}
+
+
+def _wait(options: argparse.Namespace) -> Message:
+    from ascend_runtime.wait import wait, wanted_from
+
+    wait(wanted_from(os.environ, options.destination))
+    return None
+
+
+def _prepare(options: argparse.Namespace) -> Message:
+    from ascend_runtime.prepare import prepare
+
+    return prepare(_config())
+
+
+def _train(options: argparse.Namespace) -> Message:
+    from ascend_runtime.train.launch import train
+
+    return train(_config(), int(os.environ.get(names.ENV_ATTEMPT, "0")))
+
+
+def _generate(options: argparse.Namespace) -> Message:
+    from ascend_runtime.generate import generate, show
+
+    answers = generate(options.model, options.adapter, options.prompts, options.max_new_tokens)
+    show(answers, as_json=options.json)
+    return None
+
+
+def _toy(options: argparse.Namespace) -> Message:
+    from ascend_runtime.toy import write_toy
+
+    write_toy(options.folder)
+    return None
+
+
+def _config() -> Config:
+    text = os.environ.get(names.ENV_CONFIG)
+    if text is None:
+        raise InvalidInput(Reason.CONFIG_INVALID, names.ENV_CONFIG, f"the variable {names.ENV_CONFIG} is not set")
+    return parse_config(text)
+
+
+def _exit_on_sigterm() -> None:
+    """End with code 143 as soon as SIGTERM comes.
+
+    As PID 1 of a container a process without a handler ignores SIGTERM; and a handler of Python's would wait until a
+    collective in C++ returns. A thread that waits for the signal does neither. All folders are written aside, so an end
+    at any line is safe. Ranks on their own processes get the signal from their parent's end (the container's).
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def watch() -> None:
+        signal.sigwait({signal.SIGTERM})
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ascend_runtime", description="What runs in the pods of a job.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    phases: tuple[tuple[str, Callable[[argparse.Namespace], Message], str], ...] = (
+        ("wait", _wait, "wait for the rank table of this attempt and for rank 0's name, then copy the table"),
+        ("prepare", _prepare, f"check model, output and data set of {names.ENV_CONFIG}, and tokenise"),
+        ("train", _train, f"train as {names.ENV_CONFIG} says, one process for each NPU of the pod"),
+    )
+    for name, command, text in phases:
+        phase = commands.add_parser(name, help=text, description=text)
+        phase.set_defaults(command=command)
+        phase.add_argument("--termination-log", type=Path, default=Path(names.TERMINATION_LOG), metavar="FILE")
+        if name == "wait":
+            phase.add_argument("--destination", type=Path, default=Path(names.RANK_TABLE_DIR), metavar="DIR")
+    _add_tools(commands)
+    return parser
+
+
+def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "answer prompts with a model, and side by side with its tuned form"
+    ask = commands.add_parser("generate", help=text, description=text)
+    ask.set_defaults(command=_generate, termination_log=None)
+    ask.add_argument("--model", type=Path, required=True, metavar="DIR")
+    ask.add_argument("--adapter", type=Path, metavar="DIR", help="output of a job with method lora")
+    ask.add_argument("--max-new-tokens", type=int, default=80, metavar="N")
+    ask.add_argument("--json", action="store_true", help="one JSON object a line")
+    ask.add_argument("prompts", nargs="+", metavar="PROMPT")
+    text = "write a self-test model of two layers and a small data set"
+    toy = commands.add_parser("toy", help=text, description=text)
+    toy.set_defaults(command=_toy, termination_log=None)
+    toy.add_argument("folder", type=Path, metavar="OUT_DIR")
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # not sys.exit: after an error a backend's destructors may wait for ranks that are gone
