@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
 from emulator.builders import make_node, make_settings
 from emulator.fake_api import FakeApi
 from emulator.fake_kubelet import FakeKubelet

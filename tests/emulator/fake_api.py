@@ -26,14 +26,14 @@ class FakeApi:
         self._changed = asyncio.Event()
         self._server: TestServer | None = None
 
-    async def start(self) -> str:
-        """Listen on a free port; return the URL."""
+    async def start(self, port: int | None = None) -> str:
+        """Listen on a port, by default a free one; return the URL."""
         app = web.Application(client_max_size=1 << 22)
         app.router.add_route("*", "/api/v1/{plural:nodes|pods}", self._collection)
         app.router.add_route("*", "/api/v1/{plural:nodes}/{name}", self._object)
         app.router.add_route("*", "/api/v1/namespaces/{namespace}/{plural}", self._collection)
         app.router.add_route("*", "/api/v1/namespaces/{namespace}/{plural}/{name}", self._object)
-        self._server = TestServer(app, shutdown_timeout=0.1)
+        self._server = TestServer(app, port=port, shutdown_timeout=0.1)
         await self._server.start_server()
         return str(self._server.make_url("")).rstrip("/")
 

@@ -13,7 +13,6 @@ from ascend_emulator.chips import Fault, Level
 from ascend_emulator.kube import ApiError, Kube
 from ascend_emulator.state import Holder
 from ascend_jobs import names
-
 from emulator.builders import RESOURCE, eventually, make_node, make_pod, make_settings, make_state
 
 RESTART = Fault("80E01801", Level.RESTART_NPU, 5)
@@ -228,7 +227,7 @@ async def test_a_wrong_annotation_is_told_once(client, api, settings, capsys):
     wrong = '{"3":{"code":"80E01801","level":"RestartNPU"},"9":{}}'
     api.put("nodes", make_node(**{names.EMULATED_FAULTS: wrong}))
     async with running(nodes.NodeKeeper(client, settings, state).run()):
-        event = await eventually(lambda: [body for verb, _, body in api.writes if verb == "POST"][0])
+        (event,) = await eventually(lambda: [body for verb, _, body in api.writes if verb == "POST"])
         assert set(state.faults) == {3}
         api.annotate("nodes", "worker-1", heartbeat="1")
         await asyncio.sleep(0.1)
@@ -302,7 +301,7 @@ async def test_the_token_is_sent_and_read_again(api, tmp_path):
 
 async def test_no_answer_and_no_json_are_errors(api):
     async with Kube("http://127.0.0.1:1") as client:
-        with pytest.raises(ApiError, match="^0: "):
+        with pytest.raises(ApiError, match=r"^0: "):
             await client.get("/api/v1/nodes")
     async with Kube(api.url) as client:
         with pytest.raises(ApiError) as error:

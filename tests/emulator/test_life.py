@@ -19,10 +19,9 @@ from ascend_emulator.kube import Kube
 from ascend_emulator.metrics import Endpoints
 from ascend_emulator.run import emulate
 from ascend_jobs import names
-from prometheus_client.parser import text_string_to_metric_families
-
 from emulator.builders import RESOURCE, eventually, make_pod, make_settings, make_state
 from emulator.test_processes import add_process
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULT = json.dumps({"1": {"code": "80E01801", "level": "RestartNPU", "time": 5}})
@@ -56,6 +55,10 @@ def _recording(method, seen):
         method(self, *arguments)
 
     return record
+
+
+def resident_bytes(pid):
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def read(url, path="/metrics", status=200):
@@ -160,7 +163,7 @@ async def test_the_program_stops_on_sigterm(folder, kubelet, api):
     try:
         await eventually(lambda: kubelet.devices, 30)
         await eventually(lambda: api.objects["configmaps", "kube-system", "mindx-dl-deviceinfo-worker-1"])
-        pages = int(Path(f"/proc/{child.pid}/statm").read_text().split()[1])
+        memory = resident_bytes(child.pid)
         child.send_signal(signal.SIGTERM)
         output, _ = await asyncio.wait_for(child.communicate(), 10)
     finally:
@@ -171,7 +174,7 @@ async def test_the_program_stops_on_sigterm(folder, kubelet, api):
     assert {line["node"] for line in lines} == {"worker-1"}
     assert (lines[0]["event"], lines[-1]["event"]) == ("started", "stopped")
     assert not (kubelet.folder / "Ascend910.sock").exists()
-    assert pages * os.sysconf("SC_PAGE_SIZE") < 150 << 20
+    assert memory < 150 << 20
 
 
 def test_wrong_settings_end_with_a_sentence():

@@ -13,7 +13,6 @@ from ascend_emulator.chips import Fault, Level
 from ascend_emulator.plugin import DevicePlugin, prefer
 from ascend_emulator.podresources import Allocation, list_allocations
 from ascend_emulator.registrar import Registrar
-
 from emulator.builders import RESOURCE, eventually, make_settings, make_state
 
 RESTART = Fault("80E01801", Level.RESTART_NPU, 0)

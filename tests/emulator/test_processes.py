@@ -11,8 +11,6 @@ import pytest
 from ascend_emulator.processes import parse_visible, scan_processes
 from ascend_emulator.state import Process
 
-from emulator.builders import eventually
-
 
 def add_process(proc: Path, pid: int, comm: str = "python3", pages: int = 256, **environ: str) -> None:
     folder = proc / str(pid)
@@ -58,12 +56,12 @@ def test_scan_of_nothing(tmp_path):
     assert scan_processes(tmp_path / "absent", {0}) == {}
 
 
-async def test_scan_of_this_machine():
+def test_scan_of_this_machine():
     code = "import sys; held = bytearray(64 << 20); print(1, flush=True); sys.stdin.read()"
     environ = os.environ | {"ASCEND_VISIBLE_DEVICES": "4001,4002", "LOCAL_RANK": "1"}
     with subprocess.Popen([sys.executable, "-c", code], env=environ, stdin=-1, stdout=-1) as child:
         child.stdout.readline()
-        found = await eventually(lambda: scan_processes(Path("/proc"), {4001, 4002}))
+        found = scan_processes(Path("/proc"), {4001, 4002})
         child.stdin.close()
     ((process,),) = found.values()
     assert list(found) == [4002]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from ascend_emulator._proto import deviceplugin_pb2 as plugin
 from ascend_emulator._proto import podresources_pb2 as resources
-
 from emulator.builders import RESOURCE, vectors
 
 ROOT = Path(__file__).resolve().parents[2]

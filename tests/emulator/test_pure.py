@@ -14,7 +14,6 @@ from ascend_emulator.chips import Fault, Level, device_ip, is_healthy, make_chip
 from ascend_emulator.faults import parse_faults
 from ascend_emulator.settings import SettingsError, describe_settings, read_settings
 from ascend_emulator.state import Holder
-
 from emulator.builders import golden, make_node, make_settings, make_state, vectors
 
 NOW = 1760000000
@@ -92,7 +91,7 @@ def test_is_healthy(level, used, want):
         pytest.param("{}", {}, 0, id="none"),
         pytest.param('{"3":{"code":"80E01801","level":"RestartNPU"}}', {3: RESTART}, 0, id="one"),
         pytest.param(
-            '{"7":{"code":"80E01801","level":"SeparateNPU","time":5}, "0":{"code":"81078603","level":"SubHealthFault"}}',
+            '{"7":{"code":"80E01801","level":"SeparateNPU","time":5},"0":{"code":"81078603","level":"SubHealthFault"}}',
             {0: Fault("81078603", Level.SUB_HEALTH_FAULT, NOW), 7: Fault("80E01801", Level.SEPARATE_NPU, 5)},
             0,
             id="two",

@@ -10,7 +10,6 @@ import pytest
 from ascend_emulator import smi
 from ascend_emulator.chips import Fault, Level
 from ascend_emulator.state import Holder, Process
-
 from emulator.builders import golden, make_settings, make_state
 
 SHELLS = [shell for shell in (["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
