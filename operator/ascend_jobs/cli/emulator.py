@@ -16,6 +16,7 @@ from typing import Any
 from ascend_jobs import names
 from ascend_jobs.cli import exits
 from ascend_jobs.cli.kube import Kube, KubeError
+from ascend_jobs.cli.screen import clean
 
 LEVELS = (
     "NotHandleFault",
@@ -76,10 +77,10 @@ def _level_help() -> str:
 
 
 def _chip(text: str) -> int:
-    number = text.rpartition("-")[2]
-    if not re.fullmatch(r"[0-9]{1,3}", number, re.ASCII):
+    found = re.fullmatch(r"(?:[A-Za-z].*-)?([0-9]{1,3})", text)
+    if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no chip number")
-    return int(number)
+    return int(found[1])
 
 
 def _code(text: str) -> str:
@@ -202,21 +203,19 @@ def _done(args: argparse.Namespace) -> str:
 
 
 def _rows(node: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    name = node["metadata"]["name"]
+    faults = sorted(read_faults(node).items(), key=lambda item: (len(item[0]), item[0]))
     return [
-        (
-            node["metadata"]["name"],
-            str(chip),
-            str(fault.get("code")),
-            str(fault.get("level")),
-            _since(fault.get("time")),
-        )
-        for chip, fault in sorted(read_faults(node).items(), key=lambda item: (len(item[0]), item[0]))
+        (name, clean(chip), clean(str(fault.get("code"))), clean(str(fault.get("level"))), _since(fault.get("time")))
+        for chip, fault in faults
         if isinstance(fault, dict)
     ]
 
 
 def _since(seconds: Any) -> str:  # noqa: ANN401 - a JSON value
+    if not isinstance(seconds, int):
+        return "-"
     try:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-    except (TypeError, ValueError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError):
         return "-"
