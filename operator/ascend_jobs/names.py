@@ -92,6 +92,8 @@ CONTAINER_TRAINER = "trainer"
 MASTER_PORT = 29500
 EXIT_INVALID_INPUT = 65
 """Exit code (sysexits EX_DATAERR) of a phase whose input is wrong: the job fails, no retry."""
+EXIT_PEER_LOST = 76
+"""Exit code (EX_PROTOCOL) of a rank that stopped because another one went away; the cause is in that pod."""
 EXIT_FENCED = 75
 """Exit code (EX_TEMPFAIL) of a process whose attempt is over; a newer attempt has the workspace."""
 

@@ -16,6 +16,7 @@ from ascend_jobs.decide.decision import Decision, Phase, Verdict
 from ascend_jobs.decide.end import artifacts_of, complete, failed
 from ascend_jobs.decide.failure import (
     Failure,
+    cause_is_due,
     delay_left,
     last_words,
     limit_reached,
@@ -59,6 +60,10 @@ def decide_attempt_end(observed: Observed) -> Decision | None:
     failure = worst([f for f in (*found, *_lost(observed)) if f is not None])
     if failure is None:
         return None
+    wait = cause_is_due(observed, failure)
+    if wait > 0:
+        status = observed.job.status
+        return Decision(status, Phase.RUNNING, failure.reason, failure.message, requeue_after=wait)
     reason = limit_reached(observed, failure)
     if reason is not None:
         return failed(observed, failure, reason)

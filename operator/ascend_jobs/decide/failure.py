@@ -27,13 +27,18 @@ _PLATFORM_REASONS = frozenset(
 )
 """Pod reasons (PodStatus.reason) of the kubelet and the pod garbage collector that are nobody's program."""
 _MESSAGE_LENGTH = 1000
+_CAUSE_SECONDS = 10.0
+"""How long a failed pod that caused the others' ends may take to reach the API server, its kubelet being alive."""
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 360.0
 """Seconds before the attempt after a program failure, doubled each time: as the Job controller does."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt cannot go on. `platform`: not the program's fault; `fatal`: no retry helps."""
+    """Why an attempt cannot go on.
+
+    `platform`: not the program's fault; `fatal`: no retry helps; `symptom`: the cause is in another pod.
+    """
 
     reason: str
     message: str
@@ -41,6 +46,7 @@ class Failure:
     exit_code: int | None = None
     platform: bool = False
     fatal: bool = False
+    symptom: bool = False
 
     def record(self, observed: Observed) -> LastFailure:
         """Return the failure as the status keeps it."""
@@ -70,10 +76,18 @@ def pod_failure(pod: PodView, nodes: Sequence[NodeView]) -> Failure | None:
 def worst(failures: Sequence[Failure]) -> Failure | None:
     """Return the failure that decides: one that no retry mends, else one of the platform, else the lowest rank's.
 
-    When the platform takes one pod away, the others soon fail for want of it; that is not theirs.
+    When one pod goes away, the others soon end for want of it; these come last.
     """
-    ranked = sorted(failures, key=lambda f: (not f.fatal, not f.platform, f.pod.index if f.pod else -1))
+    ranked = sorted(failures, key=lambda f: (not f.fatal, f.symptom, not f.platform, f.pod.index if f.pod else -1))
     return ranked[0] if ranked else None
+
+
+def cause_is_due(observed: Observed, failure: Failure) -> float:
+    """Return seconds to wait for the pod that caused a symptom to show; 0 when there is nothing to wait for."""
+    ends = [c.ended for c in failure.pod.containers if c.ended] if failure.symptom and failure.pod else []
+    if not ends:
+        return 0.0
+    return max(0.0, _CAUSE_SECONDS - (observed.now - max(ends)).total_seconds())
 
 
 def restarts_after(restarts: Restarts, failure: Failure) -> Restarts:
@@ -98,7 +112,7 @@ def limit_reached(observed: Observed, failure: Failure) -> Reason | None:
 def delay_left(observed: Observed) -> float:
     """Return seconds until the next attempt may start; 0 after a fault of the platform."""
     failure, restarts = observed.job.status.last_failure, observed.job.status.restarts
-    if failure is None or restarts.program == 0 or failure.exit_code is None or failure.reason == Reason.FENCED:
+    if failure is None or restarts.program == 0 or failure.exit_code is None or failure.reason != Reason.POD_FAILED:
         return 0.0
     delay = min(_FIRST_DELAY * 2 ** min(restarts.program - 1, 10), _LONGEST_DELAY)
     return max(0.0, (failure.time + timedelta(seconds=delay) - observed.now).total_seconds())
@@ -133,6 +147,9 @@ def _ended(pod: PodView) -> Failure:
         return Failure(reason, f"{field}: {sentence}" if field else sentence, pod, broken.exit_code, fatal=True)
     if broken.exit_code == names.EXIT_FENCED:
         return Failure(Reason.FENCED, f"{pod.name}: {sentence}", pod, broken.exit_code, platform=True)
+    if broken.exit_code == names.EXIT_PEER_LOST:
+        lost = f"{pod.name}: {sentence}"
+        return Failure(Reason.POD_LOST, lost, pod, broken.exit_code, platform=True, symptom=True)
     told = f"{pod.name}: {broken.name} exited with code {broken.exit_code}"
     if broken.exit_reason not in ("", "Error"):
         told += f" ({broken.exit_reason})"

@@ -32,6 +32,8 @@ class ContainerView:
     exit_code: int | None = None
     exit_reason: str = ""
     exit_message: str = ""
+    ended: datetime | None = None
+    """When it exited."""
 
 
 @dataclass(frozen=True)

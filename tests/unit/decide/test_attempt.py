@@ -1,6 +1,7 @@
 """Restarts, lost pods, suspend and the ends of a job."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from ascend_jobs import names
@@ -52,6 +53,19 @@ def test_a_restart_is_recorded_before_anything_is_done():
     decided = plan(observe(make_pod(0), ended(make_pod(1), 1, "boom")))
     assert decided.actions == ()
     assert parse_status(decided.status).last_failure.message == "faq-ftj-0-worker-1: trainer exited with code 1: boom"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "number", "wait"),
+    [pytest.param(4, 0, 6.0, id="cause-may-still-show"), pytest.param(10, 1, 0.0, id="no-pod-says-why")],
+)
+def test_ranks_that_ended_for_want_of_another_wait_for_the_cause(seconds, number, wait):
+    symptom = ended(make_pod(0), 76, "rank 1 went away")
+    symptom = replace(symptom, containers=tuple(replace(c, ended=NOW) for c in symptom.containers))
+    decided = plan(observe(symptom, make_pod(1), now=at(seconds)))
+    status = parse_status(decided.status)
+    assert (status.attempt.number, decided.requeue_after) == (number, wait)
+    assert status.restarts.program == 0
 
 
 def test_a_rank_that_ended_well_stays_so_when_its_pod_is_collected():

@@ -59,6 +59,8 @@ def test_the_failure_that_decides():
     assert worst([late, early, lost, fatal]) is fatal
     assert worst([late, early, lost]) is lost
     assert worst([late, early]) is early
+    symptom = Failure("E", "", make_pod(0), platform=True, symptom=True)
+    assert worst([symptom, late]) is late, "the cause, not what followed from it"
     assert worst([]) is None
 
 
