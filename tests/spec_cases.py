@@ -45,9 +45,9 @@ def made(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 REFUSED = (
-    Refused("name-too-long", {"metadata.name": "a" * 41}, "metadata.name", "at most 40 characters"),
-    Refused("name-begins-with-digit", {"metadata.name": "1a"}, "metadata.name", "begins with a-z"),
-    Refused("name-with-dot", {"metadata.name": "a.b"}, "metadata.name", "begins with a-z"),
+    Refused("name-too-long", {"metadata.name": "a" * 41}, "metadata.name", "name has at most 40 characters"),
+    Refused("name-begins-with-digit", {"metadata.name": "1a"}, "metadata.name", "name begins with a-z"),
+    Refused("name-with-dot", {"metadata.name": "a.b"}, "metadata.name", "name begins with a-z"),
     Refused("no-spec", {"spec": None}, "spec"),
     Refused("no-model", {"spec.model": None}, "spec.model"),
     Refused("no-dataset", {"spec.dataset": None}, "spec.dataset"),

@@ -96,7 +96,7 @@ def object_schema(kind: CustomKind) -> Schema:
         "properties": {
             "apiVersion": {"type": "string", "description": f"{names.API_VERSION}."},
             "kind": {"type": "string", "description": f"{kind.kind}."},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": _without(structural_schema(kind.spec), "default"),
             "status": structural_schema(kind.status, defaults=False),
         },
@@ -112,11 +112,13 @@ def _name_rules() -> list[dict[str, str]]:
     return [
         {
             "rule": f"size(self.metadata.name) <= {names.MAX_JOB_NAME}",
-            "message": f"metadata.name has at most {names.MAX_JOB_NAME} characters, for pods are named after it",
+            "message": f"name has at most {names.MAX_JOB_NAME} characters, for pods are named after it",
+            "fieldPath": ".metadata.name",
         },
         {
             "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            "message": "metadata.name begins with a-z, goes on with a-z, 0-9 and -, and does not end with -",
+            "message": "name begins with a-z, goes on with a-z, 0-9 and -, and does not end with -",
+            "fieldPath": ".metadata.name",
         },
     ]
 

@@ -53,6 +53,7 @@ class Kube:
     @classmethod
     def connect(cls, args: argparse.Namespace) -> Self:
         """Read the kubeconfig; raise KubeError when there is none that works."""
+        import urllib3
         from kubernetes import config
         from kubernetes.client import ApiClient, Configuration
 
@@ -62,6 +63,8 @@ class Kube:
         except (config.ConfigException, OSError) as err:
             raise KubeError(f"no usable kubeconfig: {err}") from err
         settings.retries = 1
+        if not settings.verify_ssl:  # the kubeconfig says insecure-skip-tls-verify; kubectl is silent about it too
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return cls(ApiClient(settings), args.namespace or _context_namespace(args) or "default")
 
     def get(self, path: str) -> Json:

@@ -32,6 +32,9 @@ class Finding:
         return text.lstrip(".")
 
 
+_METADATA: Path = ("metadata",)
+"""The schema names what rules look at; the server knows all of ObjectMeta."""
+
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -121,7 +124,7 @@ def _properties(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  #
             yield from check(below, known[name], (*path, name))
         elif others is not None:
             yield from check(below, others, (*path, name))
-        elif known:
+        elif known and path != _METADATA:
             near = difflib.get_close_matches(str(name), known, n=1)
             yield Finding((*path, str(name)), "is no known field" + (f"; did you mean {near[0]}?" if near else ""))
 
@@ -129,8 +132,8 @@ def _properties(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  #
 def _rules(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
     for rule in schema.get(RULES, ()):
         if not is_transition_rule(rule["rule"]) and not holds(rule["rule"], value):
-            below = rule.get("fieldPath", "").lstrip(".")
-            yield Finding((*path, below) if below else path, rule["message"])
+            below = tuple(part for part in rule.get("fieldPath", "").split(".") if part)
+            yield Finding((*path, *below), rule["message"])
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ascend_jobs.api.finetunejob import FineTuneJob
+from ascend_jobs.api.finetunejob_status import Artifact
 from ascend_jobs.cli.screen import clean
 
 _BAR = 32
@@ -54,15 +55,18 @@ def result(job: FineTuneJob) -> list[str]:
     if status.start_time and status.completion_time:
         took = f" after {duration(status.completion_time - status.start_time)}"
     lines = [f"{clean(status.phase)}{took}: {clean(status.message)}".rstrip(": ")]
-    lines += [
-        f"  {clean(a.type):<9} {clean(a.uri)}  {size(a.size_bytes)}  sha256 {clean(a.sha256)[:12]}"
-        for a in status.artifacts
-    ]
+    lines += [artifact_line(artifact) for artifact in status.artifacts]
     failure = status.last_failure
     if status.phase == "Failed" and failure is not None:
         where = " ".join(part for part in (failure.pod, f"on {failure.node}" if failure.node else "") if part)
         lines.append(f"  {clean(failure.reason)} {clean(where)}: {clean(failure.message)}")
     return lines
+
+
+def artifact_line(artifact: Artifact) -> str:
+    """Return what was made, where it is, its size and the beginning of its digest."""
+    digest = f"  sha256 {clean(artifact.sha256)[:12]}" if artifact.sha256 else ""
+    return f"  {clean(artifact.type):<9} {clean(artifact.uri)}  {size(artifact.size_bytes)}{digest}"
 
 
 def _rows(view: View) -> Iterator[tuple[str, str]]:
@@ -75,7 +79,7 @@ def _rows(view: View) -> Iterator[tuple[str, str]]:
     yield from _progress_rows(view)
     yield "checkpoint", _checkpoint(view)
     yield "restarts", _restarts(job)
-    yield "", f"  {clean(status.message)}"
+    yield "", f"  {clean(status.message)}".rstrip()
 
 
 def _progress_rows(view: View) -> Iterator[tuple[str, str]]:
@@ -83,11 +87,12 @@ def _progress_rows(view: View) -> Iterator[tuple[str, str]]:
     if progress is None:
         return
     yield "step", f"{bar(progress.step, progress.total_steps)} {_of(progress.step, progress.total_steps)}"
-    yield "loss", "   ".join([*_named_numbers(view.job), sparks(view.losses)])
+    yield "loss", "   ".join([*_named_numbers(view.job), sparks(view.losses)]).removeprefix("loss ").rstrip()
     speed = f"{progress.tokens_per_second:,.0f} tokens/s" if progress.tokens_per_second is not None else ""
     left = progress.estimated_seconds_left
     seconds_ago = (view.now - progress.updated_time).total_seconds() if progress.updated_time else 0
-    eta = f"ETA {duration(timedelta(seconds=max(0, left - seconds_ago)))}" if left is not None else ""
+    running = view.job.status.phase == "Running"
+    eta = f"ETA {duration(timedelta(seconds=left - seconds_ago))}" if left is not None and running else ""
     yield "speed", "   ".join(part for part in (speed, eta) if part)
 
 
@@ -116,7 +121,8 @@ def _pods(job: FineTuneJob) -> str:
     shape = f"{spec.nodes} x {spec.npus_per_node} NPU{'s' if spec.npus_per_node > 1 else ''}"
     counts = ((pods.pending, "pending"), (pods.running, "running"), (pods.succeeded, "done"), (pods.failed, "failed"))
     seen = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return f"{shape}: {seen}" if seen else shape
+    attempt = f" (attempt {job.status.attempt.number})" if job.status.attempt.number else ""
+    return f"{shape}: {seen}{attempt}" if seen else shape
 
 
 def _rank_table(job: FineTuneJob) -> str:
