@@ -149,6 +149,14 @@ async def _again(run, api):
     assert await run("fault", "worker-1", "3") == exits.OK
 
 
+async def test_a_refused_write_is_told(run, api):
+    api.put("nodes", emulated())
+    api.fail = {"PATCH": 1}
+    with pytest.raises(KubeError, match="node worker-1 cannot be written: .*told to fail") as error:
+        await run("fault", "worker-1", "3")
+    assert error.value.status == 500
+
+
 async def test_a_broken_annotation_is_replaced(run, api):
     api.put("nodes", emulated(**{names.EMULATED_FAULTS: "{"}))
     assert await run("fault", "worker-1", "1") == exits.OK
