@@ -152,7 +152,7 @@ async def _again(run, api):
 async def test_a_refused_write_is_told(run, api):
     api.put("nodes", emulated())
     api.fail = {"PATCH": 1}
-    with pytest.raises(KubeError, match="node worker-1 cannot be written: .*told to fail") as error:
+    with pytest.raises(KubeError, match=r"node worker-1 cannot be written: .*told to fail") as error:
         await run("fault", "worker-1", "3")
     assert error.value.status == 500
 
