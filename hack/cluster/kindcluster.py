@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -21,6 +22,7 @@ STEP = "cluster"
 WORKERS = 2
 POD_SUBNET = "10.244.0.0/16"
 _READY_SECONDS = 180.0  # measured: 15 s to all nodes Ready, 25 s to CoreDNS; longer on a busy machine
+_SERVICE_SECONDS = 60.0  # measured: 3 s
 _EMULATED = "ascendjobs.io/emulated"  # the emulator's DaemonSet selects nodes by this label
 _WAY_OUT = "`python3 hack/cluster down`, then `up`; `docker logs <node>` tells what a node says"
 
@@ -132,7 +134,7 @@ def create(cluster: Cluster) -> None:
     announce(f"{STEP}: create {cluster.name} with kind, 1 control plane and {WORKERS} workers (usually 50 s)")
     started = time.monotonic()
     shutil.rmtree(cluster.folder, ignore_errors=True)
-    cluster.shared.mkdir(parents=True)
+    make_volume_folders(cluster.shared)
     config = cluster.folder / "kind.yaml"
     config.write_text(cluster.config)
     shell.run("kind", "create", "cluster", "--name", cluster.name, "--image", cluster.node_image, "--config", config)
@@ -142,6 +144,14 @@ def create(cluster: Cluster) -> None:
     apply_volumes(shell, cluster.name)
     cluster.stamp.write_text(cluster.digest)
     announce(f"{STEP}: done in {time.monotonic() - started:.0f} s")
+
+
+def make_volume_folders(shared: Path) -> None:
+    """Make the volumes' folders writable for all: fsGroup has no effect on hostPath, and our pods are not root."""
+    for name in re.findall(r"path: /shared/(\S+)", (KIND_FILES / "volumes.yaml").read_text()):
+        folder = shared / name
+        folder.mkdir(parents=True)
+        folder.chmod(0o777)
 
 
 def connect(shell: Shell, name: str) -> None:
@@ -176,6 +186,34 @@ def wait_ready(shell: Shell, name: str) -> None:
         time.sleep(1)
     timeout = f"--timeout={_READY_SECONDS:.0f}s"
     in_control_plane(shell, name, "-n", "kube-system", "rollout", "status", "deployment/coredns", timeout)
+    wait_services(shell, name)
+
+
+def wait_services(shell: Shell, name: str) -> None:
+    """Wait until Services work from every node: kube-proxy may run well and yet fail to write its rules."""
+    where = ("get", "service", "kube-dns", "-n", "kube-system", "-o", "jsonpath={.spec.clusterIP}")
+    address = in_control_plane(shell, name, *where).strip()
+    deadline = time.monotonic() + _SERVICE_SECONDS
+    for node in node_states(name):
+        probe = [
+            "docker",
+            "exec",
+            node,
+            "curl",
+            "-s",
+            "-f",
+            "-m",
+            "2",
+            "-o",
+            "/dev/null",
+            f"http://{address}:9153/metrics",
+        ]
+        while subprocess.run(probe, capture_output=True, check=False).returncode != 0:
+            if time.monotonic() > deadline:
+                raise StepFailed(
+                    STEP, f"{node} does not reach the DNS Service; see kube-proxy's log", _WAY_OUT, shell.log
+                )
+            time.sleep(1)
 
 
 def apply_volumes(shell: Shell, name: str) -> None:
