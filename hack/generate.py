@@ -10,11 +10,9 @@ import difflib
 import sys
 from pathlib import Path
 
+from generators import manifests, rbac, reference, values
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "operator"))
-
-from generators import manifests, rbac, reference, values  # noqa: E402 - the path comes first
-
 OWNED = ("crds", "charts/ascend-jobs/templates/crds")
 """Folders in which everything is generated; what else is there belonged to something that is gone."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 from ascend_jobs.api.crd import crd_manifests
 
@@ -22,7 +20,7 @@ _KEEP = """\
 class _Plain(yaml.SafeDumper):
     """Writes every value out; anchors are correct YAML and hard to read."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - as the base class has it
+    def ignore_aliases(self, data: object) -> bool:
         """Say that nothing is shared."""
         return True
 

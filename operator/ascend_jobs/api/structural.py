@@ -16,7 +16,9 @@ from pydantic_core import core_schema
 
 from ascend_jobs.api.base import Model
 
-Schema = dict[str, Any]
+Value = Any
+"""A JSON value."""
+Schema = dict[str, Value]
 """A JSON schema node."""
 
 RULES = "x-kubernetes-validations"
@@ -98,7 +100,7 @@ class _Converter:
             del node["default"]
         return node
 
-    def _keyword(self, keyword: str, value: Any, node: Schema, path: str) -> Schema:  # noqa: ANN401 - a JSON value
+    def _keyword(self, keyword: str, value: Value, node: Schema, path: str) -> Schema:
         """Translate one keyword; an empty answer drops it."""
         if keyword in _COPIED:
             return {keyword: value}
@@ -129,7 +131,7 @@ class _Converter:
                 return self._additional(value, node, path)
         raise UnknownConstruct(f"{path}: {keyword}: {value!r}")
 
-    def _additional(self, value: Any, node: Schema, path: str) -> Schema:  # noqa: ANN401 - a JSON value
+    def _additional(self, value: Value, node: Schema, path: str) -> Schema:
         """Translate additionalProperties: a schema for maps; pruning or preserve-unknown stands for a boolean."""
         if isinstance(value, dict):
             return {"additionalProperties": self.node(value, f"{path}{{}}")}

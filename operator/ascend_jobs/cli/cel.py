@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _TOKEN = re.compile(r"\s*(?:(\d+)|(r?'(?:[^'\\]|\\.)*')|([A-Za-z_]\w*)|(&&|\|\||==|!=|<=|>=|[<>!().,]))")
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+Value = Any
+"""A CEL value: bool, int, str, list or mapping; an UnknownExpression stands for CEL's error values."""
+
+_COMPARE: dict[str, Callable[[Value, Value], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<=": operator.le,
@@ -28,7 +31,7 @@ class UnknownExpression(Exception):
     """The expression uses what is not known here, or a field that is not there."""
 
 
-def holds(expression: str, self: Mapping[str, Any]) -> bool:
+def holds(expression: str, self: Mapping[str, Value]) -> bool:
     """Say whether a rule holds for an object (defaults filled in); raise UnknownExpression if that cannot be said."""
     found = _Parser(expression, self).whole()
     if not isinstance(found, bool):
@@ -44,12 +47,12 @@ def is_transition_rule(expression: str) -> bool:
 class _Parser:
     """Evaluates while it parses; each method is one level of precedence."""
 
-    def __init__(self, text: str, self_: Mapping[str, Any]) -> None:
+    def __init__(self, text: str, self_: Mapping[str, Value]) -> None:
         self._text, self._self = text, self_
         self._tokens = list(self._split())
         self._at = 0
 
-    def whole(self) -> Any:  # noqa: ANN401 - a CEL value
+    def whole(self) -> Value:
         found = self._either()
         if self._peek() is not None:
             raise self._unknown()
@@ -78,14 +81,14 @@ class _Parser:
     def _unknown(self) -> UnknownExpression:
         return UnknownExpression(f"{self._text}: at {' '.join(self._tokens[self._at :]) or 'its end'}")
 
-    def _either(self) -> Any:  # noqa: ANN401
+    def _either(self) -> Value:
         """Evaluate `a || b`; as in CEL, a side that cannot be evaluated does not matter when the other one is true."""
         return self._logical("||", self._both, decisive=True)
 
-    def _both(self) -> Any:  # noqa: ANN401
+    def _both(self) -> Value:
         return self._logical("&&", self._comparison, decisive=False)
 
-    def _logical(self, sign: str, side: Callable[[], Any], *, decisive: bool) -> Any:  # noqa: ANN401
+    def _logical(self, sign: str, side: Callable[[], Value], *, decisive: bool) -> Value:
         values = [side()]
         while self._peek() == sign:
             self._next()
@@ -99,7 +102,7 @@ class _Parser:
             raise failed
         return not decisive
 
-    def _comparison(self) -> Any:  # noqa: ANN401
+    def _comparison(self) -> Value:
         left = self._unary()
         compare = _COMPARE.get(self._peek() or "")
         if compare is None:
@@ -111,14 +114,14 @@ class _Parser:
                 return value
         return compare(left, right)
 
-    def _unary(self) -> Any:  # noqa: ANN401
+    def _unary(self) -> Value:
         if self._peek() != "!":
             return self._member()
         self._next()
         value = self._unary()
         return value if isinstance(value, UnknownExpression) else not value
 
-    def _member(self) -> Any:  # noqa: ANN401
+    def _member(self) -> Value:
         value = self._primary()
         while self._peek() == ".":
             self._next()
@@ -126,13 +129,13 @@ class _Parser:
             value = self._matches(value) if name == "matches" else _field(value, name)
         return value
 
-    def _matches(self, value: Any) -> Any:  # noqa: ANN401
+    def _matches(self, value: Value) -> Value:
         self._next("(")
         pattern = self._either()
         self._next(")")
         return value if isinstance(value, UnknownExpression) else re.search(pattern, value) is not None
 
-    def _primary(self) -> Any:  # noqa: ANN401
+    def _primary(self) -> Value:
         token = self._next()
         if token.isdigit():
             return int(token)
@@ -152,7 +155,7 @@ class _Parser:
         self._at -= 1
         raise self._unknown()
 
-    def _call(self, name: str) -> Any:  # noqa: ANN401
+    def _call(self, name: str) -> Value:
         self._next("(")
         value = self._member()
         self._next(")")
@@ -161,7 +164,7 @@ class _Parser:
         return value if isinstance(value, UnknownExpression) else len(value)
 
 
-def _field(value: Any, name: str) -> Any:  # noqa: ANN401
+def _field(value: Value, name: str) -> Value:
     """Return a field; one that is not there is an error that `has` and the logical operators can absorb."""
     if isinstance(value, UnknownExpression):
         return value

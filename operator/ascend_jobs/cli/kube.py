@@ -14,6 +14,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 Json = dict[str, Any]
+Response = Any
+"""An open urllib3 response."""
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
@@ -119,7 +121,7 @@ class Kube:
         *,
         body: Json | None = None,
         read_seconds: float = _READ_SECONDS,
-    ) -> Any:  # noqa: ANN401 - urllib3's response
+    ) -> Response:
         """Send a request and return the open response; raise KubeError for an answer that is no success."""
         request = self.client.param_serialize(
             method,
@@ -150,7 +152,7 @@ def _kube_errors(host: str) -> Iterator[None]:
         raise KubeError(f"cannot talk to the cluster at {host}: {err}") from err
 
 
-def _lines(response: Any) -> Iterator[bytes]:  # noqa: ANN401 - urllib3's response
+def _lines(response: Response) -> Iterator[bytes]:
     """Return the lines of a streamed body as they come."""
     rest = b""
     for chunk in response.stream(amt=None, decode_content=True):

@@ -16,6 +16,8 @@ from ascend_jobs.api.structural import PRESERVE, RULES, Schema
 from ascend_jobs.cli.cel import holds, is_transition_rule
 
 Path = tuple[str | int, ...]
+Value = Any
+"""A JSON value."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def with_defaults(value: Any, schema: Schema) -> Any:  # noqa: ANN401 - a JSON value
+def with_defaults(value: Value, schema: Schema) -> Value:
     """Return a copy with default values filled in, as the API server does before it looks at rules."""
     if isinstance(value, list) and "items" in schema:
         return [with_defaults(item, schema["items"]) for item in value]
@@ -60,7 +62,7 @@ def with_defaults(value: Any, schema: Schema) -> Any:  # noqa: ANN401 - a JSON v
     return filled
 
 
-def check(value: Any, schema: Schema, path: Path = ()) -> Iterator[Finding]:  # noqa: ANN401 - a JSON value
+def check(value: Value, schema: Schema, path: Path = ()) -> Iterator[Finding]:
     """Yield what is wrong with a value whose defaults are filled in; rules only where the structure is sound."""
     wanted = schema["type"]
     sound = isinstance(value, _TYPES[wanted]) and (wanted == "boolean" or not isinstance(value, bool))
@@ -74,7 +76,7 @@ def check(value: Any, schema: Schema, path: Path = ()) -> Iterator[Finding]:  # 
         yield from _rules(value, schema, path)
 
 
-def _scalar(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+def _scalar(value: Value, schema: Schema, path: Path) -> Iterator[Finding]:
     if "enum" in schema and value not in schema["enum"]:
         yield Finding(path, f"is {_shown(value)}; one of {', '.join(str(v) for v in schema['enum'])}")
     elif isinstance(value, int | float):
@@ -102,7 +104,7 @@ def _text(value: str, schema: Schema, path: Path) -> Iterator[Finding]:
         yield Finding(path, f"is {_shown(value)}, which does not match {schema['pattern']}")
 
 
-def _items(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+def _items(value: Value, schema: Schema, path: Path) -> Iterator[Finding]:
     if not isinstance(value, list):
         return
     low, high = schema.get("minItems", 0), schema.get("maxItems", len(value))
@@ -112,7 +114,7 @@ def _items(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa
         yield from check(item, schema["items"], (*path, index))
 
 
-def _properties(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+def _properties(value: Value, schema: Schema, path: Path) -> Iterator[Finding]:
     if not isinstance(value, dict) or schema.get(PRESERVE):
         return
     known, others = schema.get("properties", {}), schema.get("additionalProperties")
@@ -129,14 +131,14 @@ def _properties(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  #
             yield Finding((*path, str(name)), "is no known field" + (f"; did you mean {near[0]}?" if near else ""))
 
 
-def _rules(value: Any, schema: Schema, path: Path) -> Iterator[Finding]:  # noqa: ANN401
+def _rules(value: Value, schema: Schema, path: Path) -> Iterator[Finding]:
     for rule in schema.get(RULES, ()):
         if not is_transition_rule(rule["rule"]) and not holds(rule["rule"], value):
             below = tuple(part for part in rule.get("fieldPath", "").split(".") if part)
             yield Finding((*path, *below), rule["message"])
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401
+def _shown(value: Value) -> str:
     """Return a value as it is quoted in a sentence."""
     text = (
         {None: "null", True: "true", False: "false"}.get(value, repr(value))

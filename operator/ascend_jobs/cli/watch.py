@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ascend_jobs.cli import exits
 from ascend_jobs.cli.kube import Json, Kube, KubeError, add_cluster_options
 from ascend_jobs.cli.screen import Screen
 from ascend_jobs.cli.target import Target, parse_target, read_job
+from ascend_jobs.cluster.clock import utc_now
 
 if TYPE_CHECKING:
     from ascend_jobs.api.finetunejob import FineTuneJob
@@ -104,11 +104,11 @@ class _Watcher:
             return
         if self._screen.live:
             colour = "NO_COLOR" not in os.environ
-            self._screen.draw(story.block(story.View(self._job, _now(), self._losses, colour)))
+            self._screen.draw(story.block(story.View(self._job, utc_now(), self._losses, colour)))
             return
         line = story.one_line(self._job)
         if line != self._printed:
-            print(f"{_now():%H:%M:%S}  {line}", flush=True)
+            print(f"{utc_now():%H:%M:%S}  {line}", flush=True)
             self._printed = line
 
     def _finish(self, job: FineTuneJob) -> int:
@@ -120,10 +120,6 @@ class _Watcher:
     def _gone(self) -> int:
         print(f"{self._target} was deleted", file=sys.stderr)
         return exits.NOT_FOUND
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - a person watches; nothing is decided from it
 
 
 def _read(kube: Kube, target: Target, seen: queue.Queue[Seen]) -> None:
