@@ -41,13 +41,13 @@ import asyncio
 import sys
 
 from ascend_emulator.kube import Kube
-from ascend_emulator.logs import set_up_logs
+from ascend_emulator.logs import get_log, set_up_logs
 from ascend_emulator.run import run
 from ascend_emulator.settings import SettingsError, describe_settings, read_settings
 
 
 def main() -> int:
-    """Read settings, set up logs, run; 0 after SIGTERM, 2 for wrong settings."""
+    """Read settings, set up logs, run; 0 after SIGTERM, 1 after an error, 2 for wrong settings."""
     argparse.ArgumentParser(
         prog="python -m ascend_emulator",
         description="Emulate the Ascend NPUs of the node this runs on. Settings come from the environment:",
@@ -64,7 +64,11 @@ def main() -> int:
         print(f"ascend_emulator: {error.args[0]} is not set: no pod of a cluster", file=sys.stderr)  # noqa: T201
         return 2
     set_up_logs(node=settings.node_name)
-    asyncio.run(run(settings, kube))
+    try:
+        asyncio.run(run(settings, kube))
+    except Exception:  # noqa: BLE001 - the end of the process, told as one line
+        get_log("main").exception("ended by an error")
+        return 1
     return 0
 
 

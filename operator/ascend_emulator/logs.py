@@ -17,7 +17,7 @@ def set_up_logs(level: int = logging.INFO, **bound: object) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", key="time"),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
+            structlog.processors.JSONRenderer(serializer=_line),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
@@ -28,3 +28,8 @@ def set_up_logs(level: int = logging.INFO, **bound: object) -> None:
 def get_log(part: str) -> structlog.typing.FilteringBoundLogger:
     """Return the logger of one part of the program (key `part` on its lines)."""
     return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(part=part))
+
+
+def _line(event: object, **_: object) -> str:
+    """Encode anything: keys that are no text, and values that JSON does not know, become text."""
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -163,6 +163,12 @@ async def test_the_program_stops_on_sigterm(folder, kubelet, api):
     try:
         await eventually(lambda: kubelet.devices, 30)
         await eventually(lambda: api.objects["configmaps", "kube-system", "mindx-dl-deviceinfo-worker-1"])
+        api.annotate("nodes", "worker-1", **{names.EMULATED_FAULTS: FAULT})
+        api.put("pods", make_pod())
+        kubelet.pods["team-a", "faq-0", "trainer", RESOURCE] = ["Ascend910-0"]
+        await kubelet.allocate("Ascend910-0")
+        await eventually(lambda: names.ASCEND_REAL in api.get("pods", "faq-0", "team-a")["metadata"]["annotations"])
+        await eventually(lambda: kubelet.devices[-1]["Ascend910-1"] == "Unhealthy")
         memory = resident_bytes(child.pid)
         child.send_signal(signal.SIGTERM)
         output, _ = await asyncio.wait_for(child.communicate(), 10)
@@ -172,9 +178,26 @@ async def test_the_program_stops_on_sigterm(folder, kubelet, api):
     lines = [json.loads(line) for line in output.splitlines()]
     assert child.returncode == 0
     assert {line["node"] for line in lines} == {"worker-1"}
+    assert {"registered", "faults read", "devices allocated", "pod annotated"} <= {line["event"] for line in lines}
     assert (lines[0]["event"], lines[-1]["event"]) == ("started", "stopped")
     assert not (kubelet.folder / "Ascend910.sock").exists()
     assert memory < 150 << 20
+
+
+async def test_an_error_is_told_as_one_line(folder):
+    (folder / "data").write_text("in the way")
+    environ = {"PYTHONPATH": str(ROOT / "operator"), "PATH": os.environ["PATH"], "NODE_NAME": "worker-1"}
+    environ |= {"NODE_IP": "172.18.0.3", "DATA_DIR": str(folder / "data"), "METRICS_PORT": "0"}
+    code = (
+        "from ascend_emulator import __main__ as m;"
+        "m.Kube.in_cluster = lambda: m.Kube('http://127.0.0.1:1');"
+        "raise SystemExit(m.main())"
+    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=environ, stdout=-1)
+    output, _ = await asyncio.wait_for(child.communicate(), 30)
+    last = json.loads(output.splitlines()[-1])
+    assert (child.returncode, last["event"]) == (1, "ended by an error")
+    assert "FileExistsError" in last["exception"]
 
 
 def test_wrong_settings_end_with_a_sentence():
