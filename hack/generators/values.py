@@ -127,6 +127,7 @@ class Emulator(Placement):
         {"ascendjobs.io/emulated": "true"}, description="Nodes that get emulated NPUs."
     )
     tolerations: list[Object] = Field([{"operator": "Exists"}], description="Tolerations of the pods.")
+    priority_class_name: str = Field("system-node-critical", description="PriorityClass of the pods.")
     npu_count: int = Field(8, ge=1, le=64, description="NPUs of a node; 1 to 64.")
     profile: Literal["mindcluster", "cce"] = Field(
         "mindcluster", description="Whose device plugin is imitated: mindcluster or cce."
@@ -143,7 +144,7 @@ class Emulator(Placement):
         description="Seconds between two looks at what the kubelet allocated; the real plugin's default is 5.",
     )
     resources: Object = Field(
-        {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        {"requests": {"cpu": "20m", "memory": "80Mi"}, "limits": {"memory": "256Mi"}},
         description="Requests and limits.",
     )
 

@@ -73,3 +73,34 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* Environment of the operator; the names are those of operator/ascend_jobs/settings.py. */ -}}
+{{- define "ascend-jobs.operatorEnv" -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: OWN_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: NAMESPACES
+  value: {{ join "," .Values.watchNamespaces | quote }}
+- name: WORKERS
+  value: {{ .Values.operator.workers | quote }}
+- name: LOG_LEVEL
+  value: {{ .Values.operator.logLevel }}
+- name: PORT
+  value: {{ .Values.metrics.port | quote }}
+- name: IMAGE
+  value: {{ include "ascend-jobs.image" (dict "root" . "which" "runtime") }}
+- name: PREPARE_IMAGE
+  value: {{ include "ascend-jobs.image" (dict "root" . "which" "prepare") }}
+- name: PULL_POLICY
+  value: {{ .Values.images.pullPolicy }}
+- name: PULL_SECRETS
+  value: {{ join "," .Values.images.pullSecrets | quote }}
+{{- with .Values.operator.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
