@@ -160,6 +160,13 @@ def test_names_of_other_releases_differ(render: Render) -> None:
     assert not names[0] & names[1]
 
 
+@pytest.mark.parametrize("release", ["y", "on", "1", "1e3"])
+def test_a_release_may_have_any_name(render: Render, release: str) -> None:
+    """YAML takes some words for truth values and numbers; labels have to be strings."""
+    for made in objects(render(release=release)):
+        assert made["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+
+
 def test_values_files_name_only_known_values(render: Render) -> None:
     for file in sorted(CHART.glob("values-*.yaml")):
         assert yaml.safe_load(file.read_text())
