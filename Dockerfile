@@ -63,7 +63,9 @@ RUN install-wheels /wheels/*.whl \
 FROM installer AS runtime-packages
 COPY wheels/runtime/ /wheels/
 COPY locks/runtime.txt /
-RUN install-wheels --require-hashes --find-links /wheels -r /runtime.txt
+RUN install-wheels --require-hashes --find-links /wheels -r /runtime.txt \
+    && find /out/lib/python3*/site-packages/numpy /out/lib/python3*/site-packages/sympy \
+        /out/lib/python3*/site-packages/networkx -depth -type d -name tests -exec rm -rf {} +
 
 FROM base AS runtime-env
 RUN groupadd --gid 1000 HwHiAiUser \
@@ -97,7 +99,7 @@ RUN apt-get update \
     && apt-get download dict-foldoc \
     && dpkg-deb --extract dict-foldoc_*.deb /
 COPY demo/foldoc.py /demo/
-RUN python /demo/foldoc.py /data
+RUN python /demo/foldoc.py /usr/share/dictd/foldoc.dict.dz /usr/share/dictd/foldoc.index /data
 
 FROM runtime-env AS demo
 COPY --from=demo-data /data/ /opt/ascend-jobs/data/

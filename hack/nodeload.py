@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cluster.kindcluster import node_states
+from cluster.health import nodes_of
 from cluster.places import BUILD
 from cluster.stages import Shell, StepFailed
 
@@ -24,7 +24,7 @@ def load(shell: Shell, cluster: str, images: Sequence[tuple[str, str]]) -> bool:
 
     Workers only: with workers present nothing of ours runs on the control plane.
     """
-    workers = [node for node, state in node_states(cluster).items() if state == "running" and "worker" in node]
+    workers = [node.name for node in nodes_of(cluster) if node.state == "running" and "worker" in node.name]
     if not workers:
         raise StepFailed(shell.step, f"cluster {cluster} has no running worker", "python3 hack/cluster up")
     missing = {node: lacking(node, images) for node in workers}

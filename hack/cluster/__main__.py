@@ -12,10 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cluster import daemon, kindcluster, nodeimage
+from cluster import daemon, health, kindcluster, nodeimage, volumes
 from cluster.gobuild import build_stage, families
+from cluster.health import Health
 from cluster.host import NODE_PACKAGES, install_packages
-from cluster.kindcluster import Cluster, Health
+from cluster.kindcluster import Cluster
 from cluster.places import BIN, CACHE, DOCKER_DATA, cluster_folder, program_path
 from cluster.rootfs import image_id, rootfs_stages
 from cluster.stages import StepFailed, alone, announce, finish
@@ -27,22 +28,33 @@ EXTRA_PROGRAMS = {"kubectl": "kube-api", "kind": "kind", "helm": "helm", "kwok":
 
 def up(name: str, node_image: str) -> None:
     """Bring the cluster up, from whatever state; a healthy one is left as it is, without waiting for anybody."""
-    if not (daemon.docker_answers() and kindcluster.look(name, patience=0) is Health.HEALTHY):
+    if not (daemon.docker_answers() and health.look(name, patience=0) is Health.HEALTHY):
         with alone(f"cluster-{name}"):
             make(name, node_image)
     kindcluster.ensure_context(name)
+    tell_if_outdated(name)
     announce(f"cluster {name} is up: kubectl --context kind-{name} get nodes")
     print(f"kind-{name}")
+
+
+def tell_if_outdated(name: str) -> None:
+    """Say when a cluster was made from other versions or files than this checkout has; it is left alone."""
+    stamp, versions = health.read_stamp(name), read_versions()
+    if stamp is None:
+        return
+    image = nodeimage.node_tag(versions) if stamp["built"] else versions["KIND_NODE_IMAGE"]
+    if stamp["digest"] != Cluster(name, image, built=stamp["built"]).digest:
+        announce(f"cluster {name} was made from other versions or files; `down`, then `up`, makes it anew")
 
 
 def make(name: str, node_image: str) -> None:
     """Make the cluster unless it is healthy by now; one that is half-made or stopped is removed first."""
     daemon.ensure_daemon()
-    health = kindcluster.look(name)
-    if health is Health.BROKEN:
+    found = health.look(name)
+    if found is Health.BROKEN:
         announce(f"cluster {name} is half-made or has stopped; it is made anew, its shared folder emptied")
         kindcluster.delete(name)
-    if health is not Health.HEALTHY:
+    if found is not Health.HEALTHY:
         create(name, node_image, read_versions())
 
 
@@ -117,13 +129,13 @@ def status(name: str) -> int:
     ours = daemon.our_daemon()
     answers = daemon.docker_answers()
     print(f"docker:  {'answers' if answers else 'does not answer'}{f', started by us as {ours}' if ours else ''}")
-    health = kindcluster.look(name) if answers else Health.ABSENT
-    print(f"cluster: {name} {health.value}, context kind-{name}")
-    for node, state in (kindcluster.node_states(name) if answers else {}).items():
-        print(f"         {node} {state}")
+    found = health.look(name) if answers else Health.ABSENT
+    print(f"cluster: {name} {found.value}, context kind-{name}")
+    for node in health.nodes_of(name) if answers else []:
+        print(f"         {node.name} {node.state}")
     print(f"shared:  {cluster_folder(name) / 'shared'}")
     print(f"cache:   {CACHE}")
-    return 0 if health is Health.HEALTHY else 1
+    return 0 if found is Health.HEALTHY else 1
 
 
 def assets(extra: list[str]) -> None:
@@ -144,7 +156,7 @@ def assets(extra: list[str]) -> None:
 
 def recycle(name: str) -> None:
     """Empty the volumes whose claims are gone and offer them again."""
-    for volume in kindcluster.recycle_volumes(name):
+    for volume in volumes.recycle(name):
         print(volume)
 
 

@@ -159,7 +159,7 @@ def check_go(shell: Shell) -> None:
     """Raise StepFailed unless there is a Go that can fetch newer toolchains by itself."""
     if shutil.which("go") is None:
         raise StepFailed(shell.step, "Go is not installed", _GO_MISSING)
-    version = shell.run("go", "env", "GOVERSION", env={"GOTOOLCHAIN": "local"}).strip()
+    version = shell.ask("go", "env", "GOVERSION", env={"GOTOOLCHAIN": "local"}).strip()
     match = re.match(r"go1\.(\d+)", version)
     if match is None or int(match[1]) < 21:
         raise StepFailed(shell.step, f"{version} is too old", _GO_MISSING)
@@ -167,7 +167,7 @@ def check_go(shell: Shell) -> None:
 
 def module_folder(shell: Shell, module: str, version: str) -> Path:
     """Fetch a module and return its folder in the module cache, which is read-only."""
-    answer = json.loads(shell.run("go", "mod", "download", "-json", f"{module}@{version}", env=go_environment()))
+    answer = json.loads(shell.ask("go", "mod", "download", "-json", f"{module}@{version}", env=go_environment()))
     return Path(answer["Dir"])
 
 
@@ -176,7 +176,7 @@ def write_modfile(shell: Shell, family: Family, source: Path, scratch: Path) -> 
     modfile = scratch / "go.mod"
     modfile.write_bytes((source / "go.mod").read_bytes())
     (scratch / "go.sum").write_bytes((source / "go.sum").read_bytes())
-    described = json.loads(shell.run("go", "mod", "edit", "-json", modfile, env=go_environment()))
+    described = json.loads(shell.ask("go", "mod", "edit", "-json", modfile, env=go_environment()))
     required = {needed["Path"] for needed in described.get("Require") or []}
     edits = []
     for replaced in described.get("Replace") or []:

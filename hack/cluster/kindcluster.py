@@ -1,38 +1,24 @@
-"""One kind cluster: what it is made of, whether it is well, making it and taking it away.
-
-kubectl runs inside the control plane's node, so that nothing is needed on the host.
-"""
+"""One kind cluster: what it is made of, making it and taking it away."""
 
 from __future__ import annotations
 
-import enum
 import json
 import os
-import re
 import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.health import WORKERS, Stamp, nodes_of
 from cluster.places import KIND_FILES, cluster_folder, program_path
-from cluster.stages import Shell, StepFailed, announce, digest_of
+from cluster.podnetwork import POD_SUBNET, connect, wait_ready
+from cluster.stages import Shell, announce, digest_of
+from cluster.volumes import make_folders, offer
 
 STEP = "cluster"
-WORKERS = 2
-POD_SUBNET = "10.244.0.0/16"
-_READY_SECONDS = 180.0  # measured: 15 s to all nodes Ready, 25 s to CoreDNS; longer on a busy machine
-_SERVICE_SECONDS = 60.0  # measured: 3 s
 _EMULATED = "ascendjobs.io/emulated"  # the emulator's DaemonSet selects nodes by this label
 _WAY_OUT = "`python3 hack/cluster down`, then `up`; `docker logs <node>` tells what a node says"
-
-
-class Health(enum.Enum):
-    """What was found of a cluster."""
-
-    ABSENT = "absent"
-    BROKEN = "broken"
-    HEALTHY = "healthy"
 
 
 @dataclass(frozen=True)
@@ -87,156 +73,23 @@ def kind_config(cluster: Cluster) -> dict[str, object]:
     return config
 
 
-def node_states(name: str) -> dict[str, str]:
-    """Return the node containers of a cluster with their states, the control plane first."""
-    wanted = ["--filter", f"label=io.x-k8s.kind.cluster={name}", "--format", "{{.Names}} {{.State}}"]
-    done = subprocess.run(["docker", "ps", "-a", *wanted], capture_output=True, text=True, check=False)
-    return dict(sorted(line.split(maxsplit=1) for line in done.stdout.splitlines()))
-
-
-def kubectl(name: str, *arguments: str, stdin: str = "") -> str:
-    """Run kubectl inside the control plane; raises CalledProcessError when it fails."""
-    command = ["docker", "exec", "-i", f"{name}-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"]
-    done = subprocess.run([*command, *arguments], input=stdin, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def ready_nodes(name: str) -> int:
-    """Return how many nodes are Ready; 0 also when the API server does not answer within 5 s."""
-    try:
-        listed = json.loads(kubectl(name, "get", "nodes", "-o", "json", "--request-timeout=5s"))
-    except (subprocess.CalledProcessError, json.JSONDecodeError):
-        return 0
-    conditions = [item["status"]["conditions"] for item in listed["items"]]
-    return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in of_node) for of_node in conditions)
-
-
-def look(name: str, patience: float = 60.0) -> Health:
-    """Look at a cluster. Broken: half-created, with a stopped node, or not Ready within `patience` seconds."""
-    states = node_states(name)
-    if not states:
-        return Health.ABSENT
-    if not (cluster_folder(name) / "stamp").is_file():
-        return Health.BROKEN
-    if len(states) != 1 + WORKERS or set(states.values()) != {"running"}:
-        return Health.BROKEN
-    deadline = time.monotonic() + patience
-    while ready_nodes(name) != 1 + WORKERS:
-        if time.monotonic() > deadline:
-            return Health.BROKEN
-        time.sleep(2)
-    return Health.HEALTHY
-
-
 def create(cluster: Cluster) -> None:
     """Make the cluster from nothing, up to Ready nodes and DNS; its stamp is written last."""
     shell = Shell(STEP, _WAY_OUT)
     announce(f"{STEP}: create {cluster.name} with kind, 1 control plane and {WORKERS} workers (usually 50 s)")
     started = time.monotonic()
     shutil.rmtree(cluster.folder, ignore_errors=True)
-    make_volume_folders(cluster.shared)
+    make_folders(cluster.shared)
     config = cluster.folder / "kind.yaml"
     config.write_text(cluster.config)
     shell.run("kind", "create", "cluster", "--name", cluster.name, "--image", cluster.node_image, "--config", config)
     if cluster.built:
         connect(shell, cluster.name)
     wait_ready(shell, cluster.name)
-    apply_volumes(shell, cluster.name)
-    cluster.stamp.write_text(cluster.digest)
+    offer(shell, cluster.name)
+    started_at = [node.started for node in nodes_of(cluster.name)]
+    cluster.stamp.write_text(json.dumps(Stamp(digest=cluster.digest, built=cluster.built, started=started_at)))
     announce(f"{STEP}: done in {time.monotonic() - started:.0f} s")
-
-
-def make_volume_folders(shared: Path) -> None:
-    """Make the volumes' folders writable for all: fsGroup has no effect on hostPath, and our pods are not root."""
-    for name in re.findall(r"path: /shared/(\S+)", (KIND_FILES / "volumes.yaml").read_text()):
-        folder = shared / name
-        folder.mkdir(parents=True)
-        folder.chmod(0o777)
-
-
-def connect(shell: Shell, name: str) -> None:
-    """Give pods a network: an address range for each node, and a route on every node to the ranges of the others."""
-    listed = json.loads(in_control_plane(shell, name, "get", "nodes", "-o", "json"))
-    nodes = {item["metadata"]["name"]: item for item in listed["items"]}
-    ranges = {node: item["spec"]["podCIDR"] for node, item in nodes.items()}
-    addresses = {
-        node: next(a["address"] for a in item["status"]["addresses"] if a["type"] == "InternalIP")
-        for node, item in nodes.items()
-    }
-    conflist = (KIND_FILES / "10-ascend-jobs.conflist").read_text()
-    for node, own in ranges.items():
-        routes = [f"ip route replace {ranges[peer]} via {addresses[peer]}" for peer in ranges if peer != node]
-        masquerade = f"iptables -t nat -A POSTROUTING -s {own} ! -d {POD_SUBNET} -j MASQUERADE"
-        script = "\n".join(["set -e", "cat >/etc/cni/net.d/10-ascend-jobs.conflist", *routes, masquerade])
-        shell.run("docker", "exec", "-i", node, "sh", "-c", script, stdin=conflist.replace("POD_CIDR", own))
-
-
-def in_control_plane(shell: Shell, name: str, *arguments: str, stdin: str = "") -> str:
-    """Run kubectl inside the control plane, logged."""
-    command = ("docker", "exec", "-i", f"{name}-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf")
-    return shell.run(*command, *arguments, stdin=stdin)
-
-
-def wait_ready(shell: Shell, name: str) -> None:
-    """Wait until every node is Ready and DNS answers."""
-    deadline = time.monotonic() + _READY_SECONDS
-    while ready_nodes(name) != 1 + WORKERS:
-        if time.monotonic() > deadline:
-            raise StepFailed(STEP, f"nodes are not Ready after {_READY_SECONDS:.0f} s", _WAY_OUT, shell.log)
-        time.sleep(1)
-    timeout = f"--timeout={_READY_SECONDS:.0f}s"
-    in_control_plane(shell, name, "-n", "kube-system", "rollout", "status", "deployment/coredns", timeout)
-    wait_services(shell, name)
-
-
-def wait_services(shell: Shell, name: str) -> None:
-    """Wait until Services work from every node: kube-proxy may run well and yet fail to write its rules."""
-    where = ("get", "service", "kube-dns", "-n", "kube-system", "-o", "jsonpath={.spec.clusterIP}")
-    address = in_control_plane(shell, name, *where).strip()
-    deadline = time.monotonic() + _SERVICE_SECONDS
-    for node in node_states(name):
-        probe = [
-            "docker",
-            "exec",
-            node,
-            "curl",
-            "-s",
-            "-f",
-            "-m",
-            "2",
-            "-o",
-            "/dev/null",
-            f"http://{address}:9153/metrics",
-        ]
-        while subprocess.run(probe, capture_output=True, check=False).returncode != 0:
-            if time.monotonic() > deadline:
-                raise StepFailed(
-                    STEP, f"{node} does not reach the DNS Service; see kube-proxy's log", _WAY_OUT, shell.log
-                )
-            time.sleep(1)
-
-
-def apply_volumes(shell: Shell, name: str) -> None:
-    """Offer the shared folder as volumes."""
-    in_control_plane(shell, name, "apply", "-f", "-", stdin=(KIND_FILES / "volumes.yaml").read_text())
-
-
-def recycle_volumes(name: str) -> list[str]:
-    """Empty and offer again the shared volumes whose claim was deleted; return their names.
-
-    Static volumes stay Released for ever otherwise. What the claim held is deleted.
-    """
-    listed = json.loads(kubectl(name, "get", "persistentvolumes", "-o", "json"))
-    released = [
-        item["metadata"]["name"]
-        for item in listed["items"]
-        if item["spec"].get("storageClassName") == "shared" and item["status"].get("phase") == "Released"
-    ]
-    for volume in released:
-        empty = ["docker", "exec", f"{name}-control-plane", "find", f"/shared/{volume}", "-mindepth", "1", "-delete"]
-        subprocess.run(empty, capture_output=True, check=False)
-        kubectl(name, "patch", "persistentvolume", volume, "--type=merge", "-p", '{"spec":{"claimRef":null}}')
-    return released
 
 
 def ensure_context(name: str) -> None:
@@ -248,7 +101,7 @@ def ensure_context(name: str) -> None:
 
 def delete(name: str) -> bool:
     """Take the cluster away with its kubeconfig entry and its shared folder; return whether there was one."""
-    states = node_states(name)
+    states = {node.name: node.state for node in nodes_of(name)}
     folder = cluster_folder(name)
     found = bool(states) or folder.exists()
     if states.get(f"{name}-control-plane") == "running":

@@ -87,7 +87,7 @@ def copy_base_files(shell: Shell, versions: dict[str, str], target: Path) -> Non
 
 def control_plane_names(shell: Shell, kubernetes: str) -> dict[str, str]:
     """Return image names as kubeadm expects them, by program."""
-    listed = shell.run("kubeadm", "config", "images", "list", "--kubernetes-version", kubernetes).split()
+    listed = shell.ask("kubeadm", "config", "images", "list", "--kubernetes-version", kubernetes).split()
     names = {name.rsplit("/", 1)[1].split(":")[0]: name for name in listed}
     unknown = {*_STATIC, "kube-proxy"} - set(names)
     if unknown:

@@ -12,10 +12,12 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypedDict, Unpack
 
 from cluster.places import LOCKS, LOGS, STAMPS, program_path
 
@@ -70,6 +72,14 @@ class Stage:
         return self.stamp.is_file() and self.stamp.read_text() == self.digest and self.present()
 
 
+class How(TypedDict, total=False):
+    """How a command runs: folder, additions to the environment, and stdin as a text or a file to read from."""
+
+    cwd: Path
+    env: Mapping[str, str]
+    stdin: str | Path
+
+
 class Shell:
     """Runs the commands of one stage; their output goes to the stage's log."""
 
@@ -80,45 +90,46 @@ class Shell:
         self.log = LOGS / f"{step}.log"
         self.log.write_text("")
 
-    def run(
-        self,
-        *command: str | Path,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        stdin: str | Path | None = None,
-    ) -> str:
-        """Run a command and return its stdout; both outputs are also logged.
-
-        `stdin` is text, or a file to read from. Raises StepFailed when the command is missing or ends with a code
-        other than 0.
-        """
-        words = [str(word) for word in command]
+    def run(self, *command: str | Path, **how: Unpack[How]) -> None:
+        """Run a command; raises StepFailed when it is missing or ends with a code other than 0."""
         with self.log.open("a") as log:
-            log.write(f"$ {' '.join(words)}\n")
-            log.flush()
+            self._run(command, log, log, how)
+
+    def ask(self, *command: str | Path, **how: Unpack[How]) -> str:
+        """Run a command and return its stdout; raises as `run` does."""
+        with self.log.open("a") as log, tempfile.TemporaryFile("w+") as answer:
+            self._run(command, answer, log, how)
+            answer.seek(0)
+            return answer.read()
+
+    def _run(self, command: Sequence[str | Path], out: IO[str], log: IO[str], how: How) -> None:
+        words = [str(word) for word in command]
+        log.write(f"$ {' '.join(words)}\n")
+        log.flush()
+        env = {**os.environ, "PATH": program_path(), **how.get("env", {})}
+        with open_input(how.get("stdin", "")) as source:
             try:
-                done = _run_logged(words, cwd, env, stdin, log.fileno())
+                done = subprocess.run(
+                    words, cwd=how.get("cwd"), env=env, stdin=source, stdout=out, stderr=log, check=False
+                )
             except FileNotFoundError as err:
                 raise StepFailed(self.step, f"{words[0]} is not installed", self.way_out, self.log) from err
-            log.write(done.stdout)
         if done.returncode != 0:
             what = f"`{' '.join(words[:4])}` ended with code {done.returncode}{_last_line(self.log)}"
             raise StepFailed(self.step, what, self.way_out, self.log)
-        return done.stdout
 
 
-def _run_logged(
-    words: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, stdin: str | Path | None, log: int
-) -> subprocess.CompletedProcess[str]:
-    merged = {**os.environ, "PATH": program_path(), **(env or {})}
-    if isinstance(stdin, Path):
-        with stdin.open("rb") as source:
-            return subprocess.run(
-                words, cwd=cwd, env=merged, stdin=source, stdout=subprocess.PIPE, stderr=log, text=True, check=False
-            )
-    return subprocess.run(
-        words, cwd=cwd, env=merged, input=stdin or "", stdout=subprocess.PIPE, stderr=log, text=True, check=False
-    )
+@contextlib.contextmanager
+def open_input(source: str | Path) -> Iterator[IO[bytes]]:
+    """Give a file to read from: the given one, or one that holds the given text."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as held:
+        held.write(source.encode())
+        held.seek(0)
+        yield held
 
 
 def _last_line(log: Path) -> str:

@@ -66,7 +66,7 @@ def make_stage(cache, *inputs, work=None):
         usual="1 s",
         inputs=inputs,
         present=product.exists,
-        work=work or (lambda shell: product.write_text(shell.run("echo", *inputs))),
+        work=work or (lambda shell: product.write_text(shell.ask("echo", *inputs))),
     )
 
 
