@@ -15,12 +15,12 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = "ascend-jobs"
 CONTEXT = f"kind-{CLUSTER}"
-IMAGE = "ascend-jobs/demo"
 JOB = "dictionary"
 QUESTIONS = ("What is a daemon?", "What is spaghetti code?", "What is a kluge?")
 
@@ -38,8 +38,7 @@ def main() -> int:
     started = time.monotonic()
     try:
         step("cluster: kind with two workers of 8 emulated Ascend 910", cluster)
-        step("images: operator, emulator, and the demo's model and data", images)
-        step("operator: Helm chart", install)
+        step("images (operator, emulator, the demo's model and data) and Helm chart", deploy)
         step(f"apply {args.file}", lambda: apply(args.file, args.namespace))
         step("fine-tune", lambda: watch(args.namespace))
         step("answers of the base model and the tuned one", lambda: ask(args.namespace))
@@ -50,11 +49,11 @@ def main() -> int:
     return 0
 
 
-def step(title: str, work: object) -> None:
+def step(title: str, work: Callable[[], None]) -> None:
     """Announce a step, do it, say how long it took."""
     print(f"\n==> {title}", flush=True)
     begun = time.monotonic()
-    work()  # type: ignore[operator]
+    work()
     print(f"    {minutes(time.monotonic() - begun)}", flush=True)
 
 
@@ -63,18 +62,9 @@ def cluster() -> None:
     run("python3", "hack/cluster", "up", "--name", CLUSTER)
 
 
-def images() -> None:
-    """Build what is new and load it into the nodes."""
-    run("python3", "hack/images.py", "build", "operator", "emulator", "demo", "--load", CLUSTER)
-
-
-def install() -> None:
-    """Install or upgrade the chart, with emulated NPUs and the images just loaded."""
-    run(
-        *(helm(), "upgrade", "--install", "ascend-jobs", "charts/ascend-jobs", "--kube-context", CONTEXT),
-        *("--namespace", "ascend-jobs-system", "--create-namespace", "--values", "charts/ascend-jobs/values-kind.yaml"),
-        *("--set", f"images.runtime={IMAGE}", "--set", f"images.prepare={IMAGE}", "--wait", "--timeout", "5m"),
-    )
+def deploy() -> None:
+    """Build and load what is new, install or upgrade the chart."""
+    run("python3", "hack/deploy.py", "--cluster", CLUSTER)
 
 
 def apply(file: str, namespace: str) -> None:
@@ -96,20 +86,6 @@ def watch(namespace: str) -> None:
 def ask(namespace: str) -> None:
     """Ask both models."""
     run(*ascendctl(), "ask", f"ftj/{JOB}", "-n", namespace, "--context", CONTEXT, *QUESTIONS)
-
-
-def helm() -> str:
-    """Return the path of helm, built when it is not there."""
-    out = subprocess.run(
-        ("python3", "hack/cluster", "assets", "--with", "helm"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if out.returncode:
-        raise StepFailed("helm could not be built; see above")
-    return str(Path(out.stdout.strip().splitlines()[-1]) / "helm")
 
 
 def ascendctl() -> tuple[str, ...]:

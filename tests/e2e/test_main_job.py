@@ -1,0 +1,38 @@
+"""The main job on real input, with fewer steps: SmolLM2 learns from a dictionary on two nodes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from e2e.cluster import EXAMPLE, Namespace, condition, kubectl
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+
+def test_the_example_trains_and_learns(namespace: Namespace):
+    claim, job = yaml.safe_load_all(EXAMPLE.read_text())
+    job["spec"]["training"]["hyperparameters"]["maxSteps"] = 12
+    job["spec"]["checkpoint"]["everySteps"] = 6
+    namespace.apply(claim, job)
+    name = job["metadata"]["name"]
+    first = namespace.wait(f"ftj/{name}", lambda o: o.get("status", {}).get("progress"), 600)["status"]["progress"]
+    kubectl("wait", f"ftj/{name}", "-n", namespace.name, "--for=condition=Complete", "--timeout=900s")
+    status = namespace.get(f"ftj/{name}")["status"]
+    assert status["progress"]["step"] == status["progress"]["totalSteps"] == 12
+    assert status["progress"]["loss"] < first["loss"]
+    assert status["lastCheckpoint"]["step"] in (6, 12)
+    assert [a["type"] for a in status["artifacts"]] == ["adapter"]
+    assert status["restarts"] == {"program": 0, "platform": 0}
+    assert condition(status, "RankTableReady") == ("True", "RankTableReady")
+    pods = namespace.workers(name, 0)
+    assert len({p["spec"]["nodeName"] for p in pods}) == 2
+    reasons = {e["reason"] for e in namespace.items("events") if e["involvedObject"]["name"] == name}
+    assert {"Preparing", "Prepared", "PodsCreated", "RankTablePublished", "Training", "Complete"} <= reasons
+    line = kubectl("get", "ftj", name, "-n", namespace.name)
+    assert "Complete" in line
+    assert "12" in line
+    log = kubectl("logs", pods[0]["metadata"]["name"], "-c", "trainer", "-n", namespace.name)
+    steps = [json.loads(line) for line in log.splitlines() if line.startswith('{"event": "progress"')]
+    assert [s["step"] for s in steps] == list(range(1, 13))
