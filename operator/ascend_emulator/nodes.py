@@ -6,6 +6,7 @@ ignored, logged once, and told by an Event on the node.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from typing import Any
 from ascend_jobs import names
 
 from ascend_emulator.faults import parse_faults
-from ascend_emulator.kube import ApiError, Kube
+from ascend_emulator.kube import BACKOFF_SECONDS, ApiError, Kube
 from ascend_emulator.logs import get_log
 from ascend_emulator.nodeinfo import KEPT, desired_labels, desired_node_annotations
 from ascend_emulator.settings import Settings
@@ -38,28 +39,44 @@ class NodeKeeper:
         self._labels = desired_labels(settings)
         self._annotations = desired_node_annotations(settings, state.chips)
         self._faults_text: str | None = None
+        self._node: dict[str, Any] = {}
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow the node until cancelled."""
+        """Follow and describe the node until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._describe())
+
+    async def _follow(self) -> None:
         selector = {"fieldSelector": f"metadata.name={self.settings.node_name}"}
         async with aclosing(self.kube.follow("/api/v1/nodes", selector)) as changes:
             async for change in changes:
                 nodes = change.object["items"] if change.type == "LISTED" else [change.object]
                 for node in nodes if change.type != "DELETED" else []:
-                    await self.observe(node)
+                    await self._read_faults(node)
+                    self.state.node_read.set()
+                    self._node = node
+                    self._changed.set()
 
-    async def observe(self, node: dict[str, Any]) -> None:
-        """Take the faults from a Node and correct its labels and annotations."""
-        await self._read_faults(node)
-        self.state.node_read.set()
-        patch = node_patch(node, self._labels, self._annotations)
-        if not patch:
-            return
-        try:
-            await self.kube.merge(f"/api/v1/nodes/{self.settings.node_name}", {"metadata": patch})
-            log.info("node described", changed=sorted(key for part in patch.values() for key in part))
-        except ApiError as error:
-            log.warning("node not described, tried again at its next change", error=str(error))
+    async def _describe(self) -> None:
+        """Correct labels and annotations after each change; a write that fails is repeated with the newest Node."""
+        failures = 0
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            patch = node_patch(self._node, self._labels, self._annotations)
+            try:
+                if patch:
+                    await self.kube.merge(f"/api/v1/nodes/{self.settings.node_name}", {"metadata": patch})
+                    log.info("node described", changed=sorted(key for part in patch.values() for key in part))
+                failures = 0
+            except ApiError as error:
+                if failures == 0:
+                    log.warning("node not described, tried again", error=str(error))
+                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+                failures += 1
+                self._changed.set()
 
     async def _read_faults(self, node: dict[str, Any]) -> None:
         text = (node["metadata"].get("annotations") or {}).get(names.EMULATED_FAULTS, "")

@@ -21,7 +21,7 @@ TRAINER = ("team-a", "faq-0", "trainer", RESOURCE)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    for module in (kube, devices):
+    for module in (kube, devices, nodes):
         monkeypatch.setattr(module, "BACKOFF_SECONDS", (0.02,))
     monkeypatch.setattr(devices, "SHORTEST_SECONDS", 0.05)
 
@@ -193,6 +193,7 @@ async def test_watches_are_taken_up_again(client, api, kubelet, settings):
 
 async def test_the_node_is_described_and_kept_so(client, api, settings):
     state = make_state(settings)
+    api.fail = {"PATCH": 2}
     async with running(nodes.NodeKeeper(client, settings, state).run()):
         await eventually(lambda: api.get("nodes", "worker-1")["metadata"]["labels"]["accelerator"])
         found = api.get("nodes", "worker-1")["metadata"]
