@@ -100,7 +100,7 @@ EXIT_FENCED = 75
 # The emulator.
 EMULATED_LABEL = f"{GROUP}/emulated"
 EMULATED_FAULTS = f"emulator.{GROUP}/faults"
-"""Node annotation: JSON object, chip number -> {"code": "80E01801", "level": "RestartNPU"}."""
+"""Node annotation: JSON object, chip number -> {"code": "80E01801", "level": "RestartNPU", "time": Unix seconds}."""
 
 MAX_JOB_NAME = 40
 """Longest job name: the longest child's name then stays a DNS label of 63 characters."""
