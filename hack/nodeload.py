@@ -14,6 +14,7 @@ from pathlib import Path
 from cluster.health import nodes_of
 from cluster.places import BUILD
 from cluster.stages import Shell, StepFailed
+from layers import write_lacking
 
 _LIBRARY = "docker.io/"  # how containerd spells out names without a host
 _CTR = ("ctr", "--namespace", "k8s.io", "images")
@@ -30,15 +31,28 @@ def load(shell: Shell, cluster: str, images: Sequence[tuple[str, str]]) -> bool:
     missing = {node: lacking(node, images) for node in workers}
     union = [image for image in images if any(image in found for found in missing.values())]
     if union:
-        archive = BUILD / f"load-{cluster}.tar"
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        shell.run("docker", "save", "-o", archive, *(name for image in union for name in image))
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda node: import_archive(shell, node, archive), [n for n in workers if missing[n]]))
-        archive.unlink()
+        send(shell, cluster, [node for node in workers if missing[node]], union)
     for node in workers:
         settle(node, images)
     return bool(union)
+
+
+def send(shell: Shell, cluster: str, nodes: Sequence[str], images: Sequence[tuple[str, str]]) -> None:
+    """Give nodes the images, of which only the layers are sent that not all of them have."""
+    saved, archive = BUILD / f"save-{cluster}.tar", BUILD / f"load-{cluster}.tar"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    shell.run("docker", "save", "-o", saved, *(name for image in images for name in image))
+    write_lacking(saved, archive, set.intersection(*(layers_in(node) for node in nodes)))
+    saved.unlink()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: import_archive(shell, node, archive), nodes))
+    archive.unlink()
+
+
+def layers_in(node: str) -> set[str]:
+    """Return the digests of everything in a node's content store."""
+    listing = ["docker", "exec", node, "ctr", "--namespace", "k8s.io", "content", "ls", "-q"]
+    return set(subprocess.run(listing, capture_output=True, text=True, check=False).stdout.split())
 
 
 def lacking(node: str, images: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

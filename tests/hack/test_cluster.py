@@ -1,10 +1,13 @@
 """The parts of hack/cluster and hack/images.py that need neither Docker nor a network."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ sys.path.insert(0, str(HACK))
 
 from cluster import daemon, gobuild, host, kindcluster, nodeimage, places, stages, versions  # noqa: E402
 from dockerfile import slice_for  # noqa: E402
+from layers import write_lacking  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -284,3 +288,38 @@ def test_slice_for_keeps_what_a_target_stands_on(target, want):
 def test_slice_for_unknown_target():
     with pytest.raises(KeyError):
         slice_for(DOCKERFILE, "four")
+
+
+def add_file(tar, name, content):
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def make_saved(path, *layers):
+    """Write what `docker save` writes for one image with two names."""
+    digests = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": digests}}).encode()
+    members = [f"l{number}/layer.tar" for number in range(len(layers))]
+    manifest = [{"Config": "c.json", "RepoTags": ["a/b:1", "a/b:dev"], "Layers": members}]
+    with tarfile.open(path, "w") as tar:
+        for member, layer in zip(members, layers, strict=True):
+            add_file(tar, member, layer)
+        add_file(tar, "c.json", config)
+        add_file(tar, "manifest.json", json.dumps(manifest).encode())
+    return digests
+
+
+def test_only_lacking_layers_are_written(tmp_path):
+    below, above = make_saved(tmp_path / "saved.tar", b"large", b"small")
+    write_lacking(tmp_path / "saved.tar", tmp_path / "out.tar", {below})
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        files = {name: tar.extractfile(name).read() for name in tar.getnames()}
+    blobs = {name.removeprefix("blobs/sha256/"): content for name, content in files.items() if "blobs" in name}
+    assert all(hashlib.sha256(content).hexdigest() == name for name, content in blobs.items())
+    assert above.removeprefix("sha256:") in blobs
+    assert below.removeprefix("sha256:") not in blobs
+    names = [entry["annotations"] for entry in json.loads(files["index.json"])["manifests"]]
+    assert names == [{"io.containerd.image.name": f"docker.io/a/b:{tag}"} for tag in ("1", "dev")]
+    manifest = json.loads(blobs[json.loads(files["index.json"])["manifests"][0]["digest"].removeprefix("sha256:")])
+    assert [(layer["digest"], layer["size"]) for layer in manifest["layers"]] == [(below, 5), (above, 5)]
