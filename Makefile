@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 TORCH_VERSION := $(shell sed -n 's/^TORCH_VERSION=//p' hack/versions.env)
 # Folders with a wheel of torch's CPU build, if there are any; else the package index decides which build it is.
 TORCH_LINKS := $(addprefix --find-links ,$(wildcard $(TORCH_WHEELS) ../shared/wheels))
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 HACK_PACKAGES := hack/generate.py hack/generators hack/deploy.py
 
 export OMP_NUM_THREADS ?= 1

@@ -1,5 +1,6 @@
 """The Helm chart: golden files of what it renders, and what holds for every rendering."""
 
+import dataclasses
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from ascend_jobs.api.crd import crd_manifests
 from ascend_jobs.cluster.verbs import RULES, Scope
+from ascend_jobs.settings import PREFIX, Settings
 
 from .conftest import CHART, Render, objects
 
@@ -152,6 +154,18 @@ def test_disruption_budget_only_where_it_can_be_kept(render: Render, replicas: i
 def test_refused(render: Render, arguments: tuple[str, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         render(*arguments)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_operator_reads_what_the_chart_sets(case: str, render: Render) -> None:
+    """A variable that no setting has would be silently without effect."""
+    (deployment,) = (o for o in objects(render(*CASES[case])) if o["kind"] == "Deployment")
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    known = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+    assert {variable["name"] for variable in env} <= known
+    settings = Settings.from_environment({v["name"]: v["value"] for v in env if "value" in v})
+    assert settings.image and settings.prepare_image
+    assert settings.namespaces == (("team-a", "team-b") if case == "namespaced" else ())
 
 
 def test_names_of_other_releases_differ(render: Render) -> None:

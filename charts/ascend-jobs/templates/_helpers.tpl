@@ -76,29 +76,31 @@ tolerations:
 
 {{- /* Environment of the operator; the names are those of operator/ascend_jobs/settings.py. */ -}}
 {{- define "ascend-jobs.operatorEnv" -}}
-- name: POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
-- name: OWN_NAMESPACE
+- name: ASCENDJOBS_OWN_NAMESPACE
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
-- name: NAMESPACES
+- name: ASCENDJOBS_IDENTITY
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: ASCENDJOBS_LEASE_NAME
+  value: {{ include "ascend-jobs.fullname" . | quote }}
+- name: ASCENDJOBS_NAMESPACES
   value: {{ join "," .Values.watchNamespaces | quote }}
-- name: WORKERS
+- name: ASCENDJOBS_WORKERS
   value: {{ .Values.operator.workers | quote }}
-- name: LOG_LEVEL
+- name: ASCENDJOBS_LOG_LEVEL
   value: {{ .Values.operator.logLevel }}
-- name: PORT
+- name: ASCENDJOBS_PORT
   value: {{ .Values.metrics.port | quote }}
-- name: IMAGE
+- name: ASCENDJOBS_IMAGE
   value: {{ include "ascend-jobs.image" (dict "root" . "which" "runtime") }}
-- name: PREPARE_IMAGE
+- name: ASCENDJOBS_PREPARE_IMAGE
   value: {{ include "ascend-jobs.image" (dict "root" . "which" "prepare") }}
-- name: PULL_POLICY
+- name: ASCENDJOBS_PULL_POLICY
   value: {{ .Values.images.pullPolicy }}
-- name: PULL_SECRETS
+- name: ASCENDJOBS_PULL_SECRETS
   value: {{ join "," .Values.images.pullSecrets | quote }}
 {{- with .Values.operator.extraEnv }}
 {{ toYaml . }}
