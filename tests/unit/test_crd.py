@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from ascend_jobs.api.crd import KINDS, CustomKind, object_schema
 from ascend_jobs.api.finetunejob import FineTuneJobSpec
 

@@ -4,11 +4,10 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from pydantic import Field
-
 from ascend_jobs.api.base import Model
 from ascend_jobs.api.schema import AnyOf, ListMap, Opaque, RuleList
 from ascend_jobs.api.structural import UnknownConstruct, structural_schema
+from pydantic import Field
 
 
 class Colour(StrEnum):
