@@ -107,8 +107,7 @@ class HttpApi:
 
     def __init__(self, pool: Pool, *, limit: int = 64, timeout: float = 30.0) -> None:
         """Take the most calls in flight (streams not counted) and the longest time a call may take, in seconds."""
-        self._endpoint = pool.endpoint
-        self._session = pool.session({"User-Agent": names.MANAGER})
+        self._server, self._session = pool.endpoint.server, pool.session()
         self._slots = asyncio.Semaphore(limit)
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
 
@@ -213,43 +212,28 @@ class HttpApi:
     async def _exchange(
         self, method: str, path: str, params: Mapping[str, str] | None, data: bytes | None, kind: str
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request once, and once more with a new token when the old one is refused."""
-        for fresh in (False, True):
-            headers = {"Content-Type": kind, "Accept": "application/json", **await self._authorization(fresh=fresh)}
-            try:
-                async with self._session.request(
-                    method,
-                    self._endpoint.server + path,
-                    params=params,
-                    data=data,
-                    headers=headers,
-                    timeout=self._timeout,
-                ) as answer:
-                    raw = await answer.read()
-                    if answer.status != 401 or fresh:
-                        break
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise ApiError(0, _words(error)) from error
-        return answer.status, answer.headers, raw
+        """Send a request once; return status, headers and body of the answer."""
+        headers = {"Content-Type": kind, "Accept": "application/json"}
+        url = self._server + path
+        try:
+            async with self._session.request(
+                method, url, params=params, data=data, headers=headers, timeout=self._timeout
+            ) as answer:
+                return answer.status, answer.headers, await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, _words(error)) from error
 
     @asynccontextmanager
     async def _stream(self, path: str, params: Mapping[str, str], idle: float) -> AsyncIterator[aiohttp.StreamReader]:
         """Open a stream that may last; silence of `idle` seconds ends it."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=idle)
         try:
-            async with self._session.get(
-                self._endpoint.server + path, params=params, headers=await self._authorization(), timeout=timeout
-            ) as answer:
+            async with self._session.get(self._server + path, params=params, timeout=timeout) as answer:
                 if answer.status >= 400:
-                    await self._authorization(fresh=answer.status == 401)
                     raise _refusal(answer.status, await answer.read())
                 yield answer.content
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, _words(error)) from error
-
-    async def _authorization(self, *, fresh: bool = False) -> dict[str, str]:
-        token = await self._endpoint.tokens.token(fresh=fresh)
-        return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _path(resource: Resource, namespace: str, name: str = "") -> str:

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from ascend_jobs import names
+
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_SECONDS = 60.0
 """How long a token is used before its file is read again; the kubelet renews it at 80 % of its life (an hour)."""
@@ -144,7 +146,7 @@ class Pool:
     """The connections to one API server.
 
     Short calls are bounded by their client; streams (watches, logs) are as many as there are things to follow, so the
-    pool itself has no limit.
+    pool itself has no limit. Every request gets the token of its moment, so sessions may live as long as the process.
     """
 
     def __init__(self, endpoint: Endpoint, trace: aiohttp.TraceConfig | None = None) -> None:
@@ -155,18 +157,36 @@ class Pool:
             limit=0, ssl=endpoint.tls if endpoint.tls is not None else True, keepalive_timeout=60
         )
 
-    def session(self, headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
+    def session(self) -> aiohttp.ClientSession:
         """Return a session over the pool; closing it leaves the pool open."""
         return aiohttp.ClientSession(
             connector=self._connector,
             connector_owner=False,
-            headers=headers,
+            headers={"User-Agent": names.MANAGER},
             proxy=self.endpoint.proxy,
             trace_configs=self._traces,
-            auto_decompress=True,
             cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(self._authorize,),
         )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._connector.close()
+
+    async def _authorize(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send a request as who we are, and once more with a fresh token when the server refuses the old one."""
+        token = await self.endpoint.tokens.token()
+        if not token:
+            return await handler(request)
+        request.headers["Authorization"] = f"Bearer {token}"
+        answer = await handler(request)
+        if answer.status != 401:
+            return answer
+        fresh = await self.endpoint.tokens.token(fresh=True)
+        if fresh == token:
+            return answer
+        answer.release()
+        request.headers["Authorization"] = f"Bearer {fresh}"
+        return await handler(request)

@@ -48,8 +48,8 @@ class Informer:
         self._plural = query.resource.plural
         self._version = ""
         self._failures = 0
-        self.synced = False
-        """Listed once."""
+        self.listed = asyncio.Event()
+        """Set when the store was made true once."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class Informer:
     async def _list(self) -> None:
         self._metrics.informer_lists.labels(self._plural).inc()
         self._version = await list_into(self._api, self._query, self._store)
-        self.synced = True
+        self.listed.set()
         log.debug("listed", resource=self.name, objects=len(self._store))
 
     async def _watch(self) -> None:
