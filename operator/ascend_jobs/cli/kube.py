@@ -77,7 +77,7 @@ class Kube:
         """POST an object and return what became of it."""
         return self._json("POST", path, body=body)
 
-    def delete(self, path: str, *, grace_seconds: int = 0) -> None:
+    def delete(self, path: str, *, grace_seconds: int = 1) -> None:
         """Delete the object at a path; no error when it is gone."""
         try:
             self._json("DELETE", path, body={"gracePeriodSeconds": grace_seconds})

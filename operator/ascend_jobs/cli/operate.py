@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 from dataclasses import replace
@@ -46,16 +47,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run_operator(args: argparse.Namespace) -> int:
-    """Run until Ctrl-C or until the operator ends; return the exit code."""
-    from ascend_jobs.__main__ import main
+    """Run until Ctrl-C or until a part of the operator ends; return the exit code."""
+    from kubernetes.config import ConfigException
+
+    from ascend_jobs.__main__ import first_cause, run
+    from ascend_jobs.logs import set_up_logs
     from ascend_jobs.settings import Settings, SettingsInvalid
 
     try:
         settings = settings_from(args, Settings.from_environment(os.environ))
+        set_up_logs(settings.log_level, settings.log_format)
+        asyncio.run(run(settings))
     except SettingsInvalid as err:
         print(f"ascendctl: {err}", file=sys.stderr)
         return exits.USAGE
-    return main(settings)
+    except (ConfigException, OSError, ExceptionGroup) as err:
+        print(f"ascendctl: the operator ended: {first_cause(err)}", file=sys.stderr)
+        return exits.FAILED
+    return exits.OK
 
 
 def settings_from(args: argparse.Namespace, settings: Settings) -> Settings:
