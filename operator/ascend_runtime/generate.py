@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ def generate(model: Path, adapter: Path | None, prompts: Sequence[str], max_new_
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other; nothing a user could mend
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(model)

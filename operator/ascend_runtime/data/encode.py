@@ -69,9 +69,9 @@ class Encoder:
         ids = encoding.ids
         labels = [IGNORED] * len(ids)
         for start, end in rendered.spans:
-            first = _token_from(encoding, start, len(rendered.text))
-            last = _token_from(encoding, end, len(rendered.text))
-            labels[first:last] = ids[first:last]
+            first, _ = _token_from(encoding, start, len(rendered.text))
+            last, is_split = _token_from(encoding, end, len(rendered.text))
+            labels[first : last + is_split] = ids[first : last + is_split]
         cut = self._max_length
         return Sample(ids[:cut], labels[:cut], is_truncated=len(ids) > cut)
 
@@ -152,11 +152,15 @@ def _adds_begin(tokenizer: PreTrainedTokenizerFast) -> bool:
     return bool(tokenizer.bos_token) and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
 
 
-def _token_from(encoding: Encoding, position: int, length: int) -> int:
-    """Return the first token that starts at or after a character; characters without a token are passed over."""
+def _token_from(encoding: Encoding, position: int, length: int) -> tuple[int, bool]:
+    """Return the token of a character, and whether it begins before it; characters without a token are passed over.
+
+    So a token that holds both the end of the prompt and the beginning of the answer (": yes") counts as learned:
+    otherwise a template that ends in a space would never let the first word be learned.
+    """
     for at in range(position, length):
         token = encoding.char_to_token(at)
         if token is not None:
             start = (encoding.token_to_chars(token) or (at, at))[0]
-            return int(token) if start >= position else int(token) + 1
-    return len(encoding.ids)
+            return int(token), start < position
+    return len(encoding.ids), False

@@ -67,7 +67,8 @@ def choose(config: Config, attempt: int) -> Point | None:
         emit("warning", message=f"checkpoint of attempt {point.attempt}, step {point.step} is damaged; passed over")
     if attempt not in records:
         write_record(workspace, attempt, origin)
-    sweep_aside(workspace / "checkpoints" / str(attempt))
+    for folder in (workspace / "attempts", workspace / "checkpoints" / str(attempt)):
+        sweep_aside(folder)
     return origin
 
 
@@ -88,10 +89,16 @@ def save(config: Config, attempt: int, learner: Learner, progress: Progress) -> 
 
 
 def prune(workspace: Path, attempt: int, keep: int) -> None:
-    """Delete all checkpoints of this and earlier attempts but the best `keep`; raises Fenced."""
+    """Delete all checkpoints of this and earlier attempts but the best `keep`, and what the earlier ones left half done.
+
+    Raises Fenced.
+    """
     check_fence(workspace, attempt)
     for point in surplus(attempt, read_records(workspace), read_points(workspace), keep):
         remove_folder(point_folder(workspace, point))
+    for folder in (workspace / "checkpoints").glob("*"):
+        if folder.name.isdecimal() and int(folder.name) < attempt:
+            sweep_aside(folder)
 
 
 def load(config: Config, point: Point, learner: Learner) -> Progress:

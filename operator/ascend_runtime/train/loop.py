@@ -32,6 +32,8 @@ class Outcome:
 def run_steps(config: Config, attempt: int, learner: Learner, held_back: Documents, progress: Progress) -> Outcome:
     """Do all steps that are left; raises Fenced, Diverged, PeerLost. The last step always ends in a checkpoint."""
     speed, validation, checked_at = _Speed(), None, -1
+    if progress.step == 0:
+        _validate(learner, held_back, 0)
     for step in range(progress.step, learner.plan.total_steps):
         with speed.timed():
             result = take_step(learner, step)

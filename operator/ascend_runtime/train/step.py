@@ -65,7 +65,7 @@ def make_learner(config: Config, group: Group, plan: Plan, model: Model, documen
     with peers():
         parallel = DistributedDataParallel(model.network, device_ids=index, gradient_as_bucket_view=True)
     optimizer = torch.optim.AdamW(list(model.learned.values()), lr=plan.learning_rate, betas=BETAS, weight_decay=0.0)
-    scaler = torch.amp.GradScaler(group.device.type, enabled=config.hyperparameters.dtype == "fp16")
+    scaler = torch.amp.GradScaler(group.device.type, enabled=model.compute == torch.float16)
     return Learner(group, plan, model, parallel, optimizer, scaler, documents)
 
 
@@ -100,7 +100,7 @@ def summed_loss(network: Module, model: Model, batch: Batch) -> Tensor:
     import torch
     from torch.nn.functional import cross_entropy
 
-    with torch.autocast(batch.ids.device.type, dtype=model.dtype, enabled=model.dtype != torch.float32):
+    with torch.autocast(batch.ids.device.type, dtype=model.compute, enabled=model.compute != torch.float32):
         logits = network(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits
     wanted = batch.labels[:, 1:]
     is_learned = wanted != IGNORED

@@ -10,6 +10,7 @@ from ascend_runtime.chain import Point
 from ascend_runtime.config import Config
 from ascend_runtime.data.store import TRAIN, VALIDATION, find_current, open_split
 from ascend_runtime.output import finished_output, remove_leftovers
+from ascend_runtime.report import emit
 from ascend_runtime.train import checkpoint
 from ascend_runtime.train.batches import Documents
 from ascend_runtime.train.checkpoint import Progress
@@ -78,6 +79,8 @@ def _set_up(config: Config, group: Group) -> tuple[Learner, Documents]:
     """Load data and model; rank 0 checks every byte of the data, the others its sizes."""
     folder = find_current(config, hashes=group.is_first)
     documents, held_back = (Documents(open_split(folder, split)) for split in (TRAIN, VALIDATION))
-    plan = make_plan(config.hyperparameters, len(documents), group.world_size)
+    plan = make_plan(config.hyperparameters, documents.lengths, group.world_size)
     model = load_model(config, group.device)
+    if group.is_first and model.compute != model.wanted:
+        emit("warning", message=f"this CPU has no instructions for {config.hyperparameters.dtype}; computing in fp32")
     return make_learner(config, group, plan, model, documents), held_back
