@@ -6,6 +6,7 @@ settings are those of the environment, untouched.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -122,7 +123,18 @@ def stop_daemon() -> bool:
         time.sleep(0.2)
     DOCKER_PID.unlink(missing_ok=True)
     _remove_network()
+    _remove_traces()
     return True
+
+
+def _remove_traces() -> None:
+    """Remove what dockerd leaves in /run and its empty control groups."""
+    for mounted in Path("/run/docker/netns").glob("*"):
+        subprocess.run(["umount", str(mounted)], capture_output=True, check=False)
+    shutil.rmtree("/run/docker", ignore_errors=True)
+    for group in Path("/sys/fs/cgroup").glob("*/docker"):
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 def _remove_network() -> None:
