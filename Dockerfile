@@ -33,9 +33,12 @@ COPY locks/operator.txt /
 RUN install-wheels --require-hashes --find-links /wheels -r /operator.txt
 
 FROM base AS operator
+# Libraries ask for the user's name; clusters that choose the uid themselves have no entry for it, hence LOGNAME.
+RUN groupadd --gid 65532 ascend-jobs \
+    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin ascend-jobs
 COPY --from=operator-packages /out/ /opt/venv/
 COPY --from=project /out/ /opt/venv/
-ENV HOME=/tmp
+ENV HOME=/tmp LOGNAME=ascend-jobs
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "ascend_jobs"]
 
