@@ -73,13 +73,7 @@ def import_archive(shell: Shell, node: str, archive: Path) -> None:
 
 
 def settle(node: str, images: Sequence[tuple[str, str]]) -> None:
-    """Point the moving names to these images, and let go of earlier ones; running pods keep what they use."""
-    present = names_in(node)
+    """Point the moving names to these images. Earlier ones stay: pods that name them may start again."""
     for name, moving in images:
         tag = ["docker", "exec", node, *_CTR, "tag", "--force", _LIBRARY + name, _LIBRARY + moving]
         subprocess.run(tag, capture_output=True, check=False)
-        repository = _LIBRARY + name.rsplit(":", 1)[0] + ":"
-        kept = {_LIBRARY + name, _LIBRARY + moving}
-        old = [known for known in present if known.startswith(repository) and known not in kept]
-        if old:
-            subprocess.run(["docker", "exec", node, *_CTR, "rm", *old], capture_output=True, check=False)
