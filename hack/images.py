@@ -28,6 +28,7 @@ from wheels import LOCKS, build_project, project_digest, stage_inputs, wheelhous
 
 _CONTEXT = BUILD / "images"
 _DEMO_SCRIPTS = HACK / "demo"
+_KEPT = 4  # images by content a target; each costs little beside the layers they share
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,17 @@ def build(target: Target, bases: Bases) -> tuple[str, str]:
         shutil.rmtree(context)
         announce(f"image {target.name}: done in {time.monotonic() - started:.0f} s")
     subprocess.run(["docker", "tag", name, moving], check=True)
+    forget_old(target.name)
     return name, moving
+
+
+def forget_old(target: str) -> None:
+    """Remove all but the newest images of a target from the daemon; those of nodes are not touched."""
+    listing = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", f"ascend-jobs/{target}"]  # newest first
+    names = subprocess.run(listing, capture_output=True, text=True, check=False).stdout.split()
+    old = [name for name in names if not name.endswith((":dev", ":<none>"))][_KEPT:]
+    if old:
+        subprocess.run(["docker", "rmi", *old], capture_output=True, check=False)
 
 
 def build_all(names: list[str], npu_base: str, cluster: str) -> None:
