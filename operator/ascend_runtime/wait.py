@@ -192,13 +192,16 @@ class _Lookup:
     def __init__(self, name: str) -> None:
         self.addresses: frozenset[str] = frozenset()
         self._name = name
+        self._tried = threading.Event()
         if name:
             threading.Thread(target=self._resolve_forever, daemon=True).start()
+            self._tried.wait(POLL_SECONDS)
 
     def _resolve_forever(self) -> None:
         pause = POLL_SECONDS
         while True:
             self.addresses = _resolve(self._name)
+            self._tried.set()
             time.sleep(pause)
             pause = min(1.5 * pause, 1.0)
 

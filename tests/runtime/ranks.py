@@ -109,7 +109,7 @@ def train_ranks(
     *,
     attempt: int = 0,
     world: int = 2,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str | None] | None = None,
     fault: Callable[[], None] | None = None,
 ) -> list[Ended]:
     """Run `train` as so many ranks, the fault in rank 0, and return how each ended."""
@@ -154,10 +154,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _train(environ: Mapping[str, str], log: Path) -> int:
+def _train(environ: Mapping[str, str | None], log: Path) -> int:
     from ascend_runtime.__main__ import main
 
-    os.environ.update(environ)
+    os.environ.update({key: value for key, value in environ.items() if value is not None})
     return main(["train", "--termination-log", f"{log}.message"])
 
 

@@ -89,7 +89,7 @@ def save(config: Config, attempt: int, learner: Learner, progress: Progress) -> 
 
 
 def prune(workspace: Path, attempt: int, keep: int) -> None:
-    """Delete all checkpoints of this and earlier attempts but the best `keep`, and what the earlier ones left half done.
+    """Delete what this and earlier attempts wrote but the best `keep`, and what the earlier ones left half done.
 
     Raises Fenced.
     """

@@ -14,7 +14,7 @@ from ascend_runtime.train import checkpoint
 from ascend_runtime.train.batches import Documents
 from ascend_runtime.train.checkpoint import Progress
 from ascend_runtime.train.evaluate import validation_loss
-from ascend_runtime.train.step import Learner, StepResult, take_step
+from ascend_runtime.train.step import Learner, StepResult, check_finite, take_step
 
 WINDOW = 20
 """Steps over which speed and remaining time are averaged."""
@@ -50,8 +50,10 @@ def run_steps(config: Config, attempt: int, learner: Learner, held_back: Documen
 
 def _validate(learner: Learner, held_back: Documents, step: int) -> float | None:
     loss = validation_loss(held_back, learner.model, learner.group, learner.plan.batch)
-    if loss is not None and learner.group.is_first:
-        emit("validation", step=step, loss=loss)
+    if loss is not None:
+        check_finite(loss, f"validation loss after step {step}")
+        if learner.group.is_first:
+            emit("validation", step=step, loss=loss)
     return loss
 
 

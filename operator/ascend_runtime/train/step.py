@@ -89,10 +89,15 @@ def take_step(learner: Learner, step: int) -> StepResult:
         loss = _accumulate(learner, step, group.world_size / learned)
         norm = _update(learner)
     mean = group.sum([loss])[0] / learned
-    if not math.isfinite(mean):
-        raise Diverged(f"the loss of step {step + 1} is {mean}; lower learningRate or use bf16 or fp32")
+    check_finite(mean, f"loss of step {step + 1}")
     tokens = int(learner.documents.lengths[samples].sum())
     return StepResult(mean, norm if math.isfinite(norm) else None, rate, tokens)
+
+
+def check_finite(loss: float, name: str) -> None:
+    """Raise Diverged when a loss is no number: going on would only cost time."""
+    if not math.isfinite(loss):
+        raise Diverged(f"the {name} is {loss}; lower learningRate, use bf16 or fp32, or check the model's weights")
 
 
 def summed_loss(network: Module, model: Model, batch: Batch) -> Tensor:
