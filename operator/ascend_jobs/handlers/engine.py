@@ -78,8 +78,6 @@ class Engine:
         self._probes = Probes(self.metrics, missing=self.missing, waiting_seconds=self._waiting_seconds)
         self._workers: list[asyncio.Task[None]] = []
         self._keeper: asyncio.Task[None] | None = None
-        self._kopf_stop = asyncio.Event()
-        self._kopf_ended = asyncio.Event()
         self.port = 0
         """Where the probes answer, once run() has begun."""
 
@@ -103,7 +101,7 @@ class Engine:
                 tasks.create_task(_forever(self._jobs.run()), name="job list")
                 tasks.create_task(_forever(self._measure_lag()), name="loop lag")
                 leader = tasks.create_task(self._lead(tasks), name="leader")
-                tasks.create_task(self._watch_jobs(stop), name="kopf")
+                tasks.create_task(_forever(self._watch_jobs(stop)), name="kopf")
                 tasks.create_task(self._end(stop, leader), name="end")
         except* _Stopped:
             log.info("operator stopped")
@@ -133,25 +131,27 @@ class Engine:
             self._workers.append(worker)
 
     async def _watch_jobs(self, stop: asyncio.Event) -> None:
-        """Run Kopf once the custom resources are there; its end is ours."""
+        """Run Kopf once the custom resources are there.
+
+        Not by kopf.run_tasks, which at its end cancels every task in the loop that it did not find at its start.
+        """
         await self._jobs.discovered.wait()
-        namespaces = list(self._settings.namespaces)
-        existing = asyncio.all_tasks()
         roots = await kopf.spawn_tasks(
             registry=make_registry(self.cache, self._pool, self._jobs.ask),
             settings=make_settings(),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
+            clusterwide=not self._settings.namespaces,
+            namespaces=list(self._settings.namespaces),
             standalone=True,
-            stop_flag=self._kopf_stop,
         )
-        catch_signals(stop)  # Kopf has taken them; it has to stop last, for it cancels every task that it did not find
+        catch_signals(stop)  # Kopf has taken them
         try:
-            await kopf.run_tasks(roots, ignored=existing)
+            ended, _ = await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._kopf_ended.set()
-        if not self._kopf_stop.is_set():
-            raise Ended("Kopf ended")
+            for task in roots:
+                task.cancel()
+            await asyncio.wait(roots)
+        for task in ended:
+            task.result()
 
     async def _end(self, stop: asyncio.Event, leader: asyncio.Task[None]) -> None:
         """Wait until we are to stop: finish the passes in work, give the Lease back, stop the rest."""
@@ -169,10 +169,6 @@ class Engine:
             self._keeper.cancel()
             await self._lease.release()
         await self._probes.stop()
-        self._kopf_stop.set()
-        if self._jobs.discovered.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._kopf_ended.wait(), timeout=10)
         raise _Stopped
 
     async def _close(self) -> None:
@@ -214,4 +210,5 @@ def _defaults(settings: Settings) -> Defaults:
 async def _forever(part: Coroutine[Any, Any, None]) -> None:
     """Run a part that has no end; its end is an error."""
     await part
-    raise Ended(f"{asyncio.current_task()} ended")
+    task = asyncio.current_task()
+    raise Ended(f"{task.get_name() if task else part} ended")
