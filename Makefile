@@ -13,7 +13,7 @@ TORCH_VERSION := $(shell sed -n 's/^TORCH_VERSION=//p' hack/versions.env)
 # Folders with a wheel of torch's CPU build, if there are any; else the package index decides which build it is.
 TORCH_LINKS := $(addprefix --find-links ,$(wildcard $(TORCH_WHEELS) ../shared/wheels))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
-HACK_PACKAGES := hack/generate.py hack/generators hack/deploy.py
+HACK_FILES := $(filter-out hack/proto.py hack/bench_%,$(wildcard hack/*.py)) hack/generators hack/cluster hack/demo/run.py
 
 export OMP_NUM_THREADS ?= 1
 
@@ -63,7 +63,7 @@ lint: $(VENV)/.dev ## Check style and what may import what
 
 .PHONY: typecheck
 typecheck: $(VENV)/.dev ## Check types (mypy --strict)
-	@$(BIN)/mypy && MYPYPATH=operator:hack $(BIN)/mypy $(HACK_PACKAGES)
+	@$(BIN)/mypy && MYPYPATH=operator:hack $(BIN)/mypy $(HACK_FILES)
 
 .PHONY: generate
 generate: $(VENV)/.cli ## Write CRDs, roles, chart values and API reference from the code
