@@ -112,12 +112,12 @@ def _wait(kube: Kube, pod: Json, deadline: float) -> Json:
     """Return the pod when it has ended, telling what it waits for; raise NotNow when it is gone or late."""
     told = ""
     for seen in _states(kube, pod, deadline):
+        if seen["status"].get("phase") in ("Succeeded", "Failed"):
+            return seen
         now = waiting_for(seen)
         if now != told:
             print(f"ascendctl: {now}", file=sys.stderr, flush=True)
             told = now
-        if seen["status"].get("phase") in ("Succeeded", "Failed"):
-            return seen
     raise NotNow(f"pod {pod['metadata']['name']} did not end in time; it was {told} (--timeout)")
 
 
