@@ -17,6 +17,7 @@ from cluster.versions import read_versions
 LOCKS = HACK / "locks"
 _WHEELHOUSES = CACHE / "wheels"
 _PYTHON = ("--python-version", "3.11", "--only-binary=:all:")  # that of the images, whatever runs here
+_GPU_ONLY = {"triton"}  # compiles kernels for GPUs, 0.7 GB installed; torch imports without it, not without the others
 _PROJECT_INPUTS = ("pyproject.toml", "README.md", "LICENSE", "operator")
 _NO_INDEX = "needs the package index that pip is set up for (`pip config list`); then run the same command again"
 
@@ -94,14 +95,14 @@ def fetch_torch(shell: Shell, download: tuple[str, ...], folder: Path) -> None:
     wheel = next(folder.glob("torch-*.whl"))
     if "+cpu" in wheel.name or "x86_64" not in wheel.name:
         return
-    pins = re.findall(r"^(\S+==\S+)", (LOCKS / "runtime.txt").read_text(), re.MULTILINE)
+    pins = re.findall(r"^(\S+==.*?) *\\\\?$", (LOCKS / "runtime.txt").read_text(), re.MULTILINE)  # with markers
     constraints = BUILD / "constraints.txt"
     constraints.parent.mkdir(parents=True, exist_ok=True)
     constraints.write_text("\n".join(pins))
     shell.run(*download, "--constraint", constraints, wheel)
     locked = {pin.split("==")[0].replace("-", "_").lower() for pin in pins}
     for extra in folder.glob("*.whl"):
-        if extra.name.split("-")[0].lower() in locked:
+        if extra.name.split("-")[0].lower() in locked | _GPU_ONLY:
             extra.unlink()
 
 
