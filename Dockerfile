@@ -113,10 +113,12 @@ CMD ["python", "-m", "ascend_runtime", "--help"]
 
 # --- runtime on NPUs: the vendor's image with its own Python, torch and torch_npu; ours goes on top ---
 FROM ${NPU_BASE} AS runtime-npu
+USER root
 COPY wheels/runtime/ /tmp/wheels/
 COPY dist/ /tmp/dist/
 # Versions that the vendor's image has stay as they are; what is missing comes from the wheels of the lock.
-RUN python3 -m pip install --no-index --no-cache-dir --find-links /tmp/wheels \
+RUN export PIP_BREAK_SYSTEM_PACKAGES=1 \
+    && python3 -m pip install --no-index --no-cache-dir --find-links /tmp/wheels \
         accelerate peft safetensors tokenizers transformers \
     && python3 -m pip install --no-index --no-deps --no-cache-dir /tmp/dist/*.whl \
     && (getent passwd 1000 || useradd --uid 1000 --user-group --create-home HwHiAiUser)
