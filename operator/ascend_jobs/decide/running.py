@@ -96,7 +96,7 @@ def progress_end(status: FineTuneJobStatus, words: Mapping[str, Any]) -> FineTun
         changes |= {"step": words["steps"], "total_steps": words["steps"]}
     for key, field in (("loss", "loss"), ("validationLoss", "validation_loss")):
         if isinstance(words.get(key), float):
-            changes[field] = words[key]
+            changes[field] = _rounded(words[key])
     return status.evolve(progress=progress.evolve(**changes))
 
 
@@ -120,14 +120,19 @@ def _progress(
     return Progress(
         step=line["step"],
         total_steps=line.get("totalSteps"),
-        loss=line.get("loss"),
-        validation_loss=(validation or {}).get("loss", old.validation_loss if old else None),
-        grad_norm=line.get("gradNorm"),
-        learning_rate=line.get("learningRate"),
-        tokens_per_second=line.get("tokensPerSecond"),
+        loss=_rounded(line.get("loss")),
+        validation_loss=_rounded((validation or {}).get("loss", old.validation_loss if old else None)),
+        grad_norm=_rounded(line.get("gradNorm")),
+        learning_rate=_rounded(line.get("learningRate")),
+        tokens_per_second=_rounded(line.get("tokensPerSecond")),
         estimated_seconds_left=line.get("estimatedSecondsLeft"),
         updated_time=old.updated_time if old else None,
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    """Return a figure with six significant digits, as much as a column of `kubectl get` takes."""
+    return None if value is None else float(f"{value:.6g}")
 
 
 def _checkpoint(line: Mapping[str, Any] | None, observed: Observed) -> LastCheckpoint | None:
