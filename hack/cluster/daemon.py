@@ -64,7 +64,8 @@ def _launch() -> subprocess.Popen[bytes]:
     """Start dockerd detached from this terminal; its process id goes to the file that `stop_daemon` reads."""
     LOGS.mkdir(parents=True, exist_ok=True)
     DOCKER_DATA.mkdir(parents=True, exist_ok=True)
-    Path("/var/run/docker.pid").unlink(missing_ok=True)
+    forget_dead(Path("/var/run/docker.pid"), "dockerd")
+    forget_dead(Path("/var/run/docker/containerd/containerd.pid"), "containerd")
     _POLICY.write_text(forward_policy())
     command = ["dockerd", "--data-root", str(DOCKER_DATA)]
     if not may_set_limits():
@@ -101,12 +102,23 @@ def install_wrapper(folder: Path) -> Path:
 
 def our_daemon() -> int | None:
     """Return the process id of the daemon we started, None when there is none or it has ended."""
+    return live_pid(DOCKER_PID, "dockerd")
+
+
+def live_pid(file: Path, program: str) -> int | None:
+    """Return the process id in a file if that process is the program; numbers are used again after a crash."""
     try:
-        pid = int(DOCKER_PID.read_text())
+        pid = int(file.read_text())
         name = Path(f"/proc/{pid}/comm").read_text().strip()
     except (OSError, ValueError):
         return None
-    return pid if name == "dockerd" else None
+    return pid if name == program else None
+
+
+def forget_dead(file: Path, program: str) -> None:
+    """Remove a pid file whose process is gone, or is another by now; dockerd would wait for it in vain."""
+    if live_pid(file, program) is None:
+        file.unlink(missing_ok=True)
 
 
 def stop_daemon() -> bool:

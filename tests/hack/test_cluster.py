@@ -234,6 +234,19 @@ def test_chain_removals_take_docker_and_nothing_else():
     ]
 
 
+def test_pid_files_of_the_dead_and_of_others_are_removed(tmp_path):
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    comm = Path("/proc/self/comm").read_text().strip()
+    mine.write_text(f"{os.getpid()}\n")
+    other.write_text("not a number")
+    daemon.forget_dead(mine, comm)
+    daemon.forget_dead(other, comm)
+    assert mine.exists()
+    assert not other.exists()
+    daemon.forget_dead(mine, "dockerd")
+    assert not mine.exists()
+
+
 def test_kind_config_shares_one_folder_and_marks_workers():
     config = json.loads(kindcluster.Cluster("t", "image", built=True).config)
     mounts = {node["extraMounts"][0]["hostPath"] for node in config["nodes"]}
