@@ -156,6 +156,8 @@ def assets(extra: list[str]) -> None:
 
 def recycle(name: str) -> None:
     """Empty the volumes whose claims are gone and offer them again."""
+    if not daemon.docker_answers() or health.look(name, patience=0) is not Health.HEALTHY:
+        raise StepFailed("recycle", f"cluster {name} is not up", "python3 hack/cluster up")
     for volume in volumes.recycle(name):
         print(volume)
 
