@@ -30,6 +30,8 @@ _IDLE_WATCH = 90.0
 """Seconds without a byte after which a watch is dead; bookmarks come about once a minute."""
 _IDLE_LOG = 900.0
 """Seconds without a line after which a log is asked for again; a step of a large model may take minutes."""
+_OPENINGS = 16
+"""Streams that are opened at the same time: a thousand TLS handshakes at once would time each other out."""
 _THROTTLED = (0.5, 1.0, 2.0, 4.0)
 """Seconds before a throttled call (429: not carried out) is repeated, unless the server says when."""
 
@@ -109,6 +111,7 @@ class HttpApi:
         """Take the most calls in flight (streams not counted) and the longest time a call may take, in seconds."""
         self._server, self._session = pool.endpoint.server, pool.session()
         self._slots = asyncio.Semaphore(limit)
+        self._openings = asyncio.Semaphore(_OPENINGS)
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
 
     async def close(self) -> None:
@@ -228,7 +231,9 @@ class HttpApi:
         """Open a stream that may last; silence of `idle` seconds ends it."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=idle)
         try:
-            async with self._session.get(self._server + path, params=params, timeout=timeout) as answer:
+            async with self._openings:
+                answer = await self._session.get(self._server + path, params=params, timeout=timeout)
+            async with answer:
                 if answer.status >= 400:
                     raise _refusal(answer.status, await answer.read())
                 yield answer.content
