@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from ascend_jobs import names
 from ascend_runtime.config import Config, parse_config
 from ascend_runtime.errors import EXIT_PEER_LOST, Fenced, InvalidInput, PeerLost, Reason
 from ascend_runtime.report import write_termination
+from ascend_runtime.sigterm import exit_on_sigterm
 
 Message = Mapping[str, Any] | None
 
@@ -28,7 +27,7 @@ Message = Mapping[str, Any] | None
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (docs/contract.md, Termination messages)."""
     options = _parser().parse_args(arguments)
-    _exit_on_sigterm()
+    exit_on_sigterm()
     try:
         message: Message = options.command(options)
         code = 0
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, message = _verdict(error)
         if code not in (names.EXIT_INVALID_INPUT, names.EXIT_FENCED):
             traceback.print_exc()
-        print(f"{Path(sys.argv[0]).parent.name}: {error}", file=sys.stderr, flush=True)
+        print(f"ascend_runtime: {error}", file=sys.stderr, flush=True)
     if message is not None and options.termination_log is not None:
         write_termination(options.termination_log, message)
     return code
@@ -97,22 +96,6 @@ def _config() -> Config:
     if text is None:
         raise InvalidInput(Reason.CONFIG_INVALID, names.ENV_CONFIG, f"the variable {names.ENV_CONFIG} is not set")
     return parse_config(text)
-
-
-def _exit_on_sigterm() -> None:
-    """End with code 143 as soon as SIGTERM comes.
-
-    As PID 1 of a container a process without a handler ignores SIGTERM; and a handler of Python's would wait until a
-    collective in C++ returns. A thread that waits for the signal does neither. All folders are written aside, so an end
-    at any line is safe. Ranks on their own processes get the signal from their parent's end (the container's).
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-    def watch() -> None:
-        signal.sigwait({signal.SIGTERM})
-        os._exit(128 + signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
-ASIDE = ".tmp-"
+_ASIDE = ".tmp-"
 """Prefix of folders and files that are not whole yet."""
 _CHUNK = 1 << 20
 
@@ -48,7 +48,7 @@ def file_sha256(path: Path) -> str:
 
 def aside_path(target: Path, owner: str) -> Path:
     """Return where `owner` writes a folder before it is renamed to `target`."""
-    return target.with_name(f"{ASIDE}{target.name}-{owner}")
+    return target.with_name(f"{_ASIDE}{target.name}-{owner}")
 
 
 def make_aside(target: Path, owner: str) -> Path:
@@ -92,16 +92,16 @@ def read_manifest(folder: Path, *, hashes: bool = True) -> Manifest | None:
 def move_into_place(aside: Path, target: Path) -> None:
     """Rename a sealed folder to its place, which must be free or an empty folder; raises OSError otherwise."""
     aside.rename(target)
-    flush_folder(target.parent)
+    _flush_folder(target.parent)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a small JSON file so that readers see the old one or the new one, never a part."""
-    aside = path.with_name(f"{ASIDE}{path.name}-{os.getpid()}")
+    aside = path.with_name(f"{_ASIDE}{path.name}-{os.getpid()}")
     aside.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
     _flush(aside)
     aside.replace(path)
-    flush_folder(path.parent)
+    _flush_folder(path.parent)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -125,11 +125,11 @@ def remove_folder(folder: Path) -> None:
 
 def sweep_aside(parent: Path, prefix: str = "") -> None:
     """Remove what killed processes left in a folder: entries called `.tmp-<prefix>…`."""
-    for leftover in sorted(parent.glob(f"{ASIDE}{prefix}*")):
+    for leftover in sorted(parent.glob(f"{_ASIDE}{prefix}*")):
         remove_folder(leftover)
 
 
-def flush_folder(folder: Path) -> None:
+def _flush_folder(folder: Path) -> None:
     """Make renames in a folder durable; file systems that cannot flush a folder are left to themselves."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -115,10 +115,12 @@ def _check_source(source: Source, where: str) -> None:
 
 
 def _complaint(bad: int, shown: list[str]) -> str:
-    rows = "row" if bad == 1 else "rows"
+    """Say what is wrong with the rows; each line is cut so that all fit into the termination message."""
     listed = "; ".join(line[:600] for line in shown)
+    if bad == 1:
+        return f"{listed}; fix or remove the row"
     more = f"; and {bad - len(shown)} more" if bad > len(shown) else ""
-    return f"{bad} bad {rows}: {listed}{more}; fix or remove the {rows}"
+    return f"{bad} bad rows: {listed}{more}; fix or remove the rows"
 
 
 def _tokenise(config: Config, digest: str, documents: int, vocabulary: int) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from ascend_jobs import names
 from ascend_runtime.ranktable import RankTable, is_same_address, parse_rank_table
 from ascend_runtime.report import emit
 
-POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 """Between two looks at the files: four stat calls, no measurable load, and a tenth of the delivery time aimed at."""
-REREAD_SECONDS = 1.0
+_REREAD_SECONDS = 1.0
 """Longest time without reading the files again although their stat says unchanged (coarse clocks, torn writes)."""
-DEFAULT_DEADLINE = 1800.0
+_DEFAULT_DEADLINE = 1800.0
 """Seconds when the pod sets no deadline: as long as HCCL itself waits for links at most (HCCL_CONNECT_TIMEOUT)."""
 
 
@@ -66,7 +66,7 @@ def wanted_from(environ: Mapping[str, str], destination: Path) -> Wanted:
         master=environ.get("MASTER_ADDR", ""),
         source=Path(source) if source else None,
         destination=destination,
-        seconds=float(environ.get(names.ENV_WAIT_SECONDS) or DEFAULT_DEADLINE),
+        seconds=float(environ.get(names.ENV_WAIT_SECONDS) or _DEFAULT_DEADLINE),
     )
 
 
@@ -110,7 +110,7 @@ def wait(wanted: Wanted) -> None:
         if missing != said:
             emit("wait", missing=missing)
             said = missing
-        time.sleep(POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def deliver(published: Published, destination: Path) -> None:
@@ -141,7 +141,7 @@ class _Source:
 
     folder: Path | None
     _stamp: tuple[object, ...] = ()
-    _read_at: float = field(default=-REREAD_SECONDS)
+    _read_at: float = field(default=-_REREAD_SECONDS)
     _last: Published = field(default_factory=Published)
 
     def read(self) -> Published:
@@ -149,7 +149,7 @@ class _Source:
             return self._last
         stamp = tuple(_stat(self.folder / name) for name in _KEYS)
         now = time.monotonic()
-        if stamp != self._stamp or now - self._read_at >= REREAD_SECONDS:
+        if stamp != self._stamp or now - self._read_at >= _REREAD_SECONDS:
             self._stamp, self._read_at, self._last = stamp, now, _read_published(self.folder)
         return self._last
 
@@ -195,10 +195,10 @@ class _Lookup:
         self._tried = threading.Event()
         if name:
             threading.Thread(target=self._resolve_forever, daemon=True).start()
-            self._tried.wait(POLL_SECONDS)
+            self._tried.wait(_POLL_SECONDS)
 
     def _resolve_forever(self) -> None:
-        pause = POLL_SECONDS
+        pause = _POLL_SECONDS
         while True:
             self.addresses = _resolve(self._name)
             self._tried.set()

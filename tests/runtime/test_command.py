@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,23 @@ def test_last_words_fit_into_the_limit(tmp_path):
 def test_last_words_without_a_place_for_them(tmp_path, capsys):
     write_termination(tmp_path / "absent" / "log", {"reason": "Error", "message": "lost"})
     assert "lost" in capsys.readouterr().err
+
+
+def test_sigterm_takes_the_ranks_along(home):
+    document = make_document(home)
+    environ = {"PYTHONPATH": ":".join(sys.path), "NPROC_PER_NODE": "2", "ASCENDJOBS_CONFIG": json.dumps(document)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ascend_runtime", "train"], env=environ, stderr=subprocess.DEVNULL
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    ranks: list[str] = []
+    while len(ranks) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+        ranks = children.read_text().split()
+    process.terminate()
+    assert process.wait(30) == 143
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{rank}").exists() for rank in ranks):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

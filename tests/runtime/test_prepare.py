@@ -93,6 +93,11 @@ def test_several_sources_of_several_formats(home):
     assert prepare(config)["documents"] == 2
 
 
+def test_one_bad_row(home):
+    error = refusal(with_rows(home, GOOD, {"instruction": "q", "output": ""}))
+    assert error.message == "rows.jsonl row 2: no answer (field output is empty); fix or remove the row"
+
+
 def test_bad_rows_are_counted_and_five_are_named(home):
     error = refusal(with_rows(home, GOOD, *[{"instruction": "q", "output": ""}] * 7))
     assert (error.reason, error.field) == (Reason.DATASET_INVALID, "spec.dataset.uri")

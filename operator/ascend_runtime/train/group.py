@@ -66,11 +66,16 @@ class Group:
 
 
 def join(rank: int, local_rank: int) -> Group:
-    """Join the process group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe; raises PeerLost."""
+    """Join the process group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe; raises PeerLost.
+
+    On NPUs operators and sums over ranks are asked to be deterministic; on the CPU, with one thread, they are.
+    """
     import torch
     import torch.distributed as dist
 
     if hasattr(torch, "npu") and torch.npu.is_available():
+        os.environ.setdefault("HCCL_DETERMINISTIC", "true")
+        torch.use_deterministic_algorithms(True, warn_only=True)
         torch.npu.set_device(local_rank)
         device, backend = torch.device("npu", local_rank), "hccl"
     else:

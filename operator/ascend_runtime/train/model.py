@@ -71,6 +71,7 @@ def write_adapter(config: Config, model: Model, folder: Path) -> None:
     described = model.network.peft_config["default"]
     described.base_model_name_or_path = config.model.uri
     described.inference_mode = True
+    described.target_modules = sorted(described.target_modules)  # a set: its order would differ from run to run
     described.save_pretrained(str(folder))
 
 
