@@ -50,18 +50,27 @@ class Recorder:
 
     async def _post(self, job: Manifest, event: Event, now: datetime) -> None:
         same = (job["metadata"]["uid"], event.reason, event.message)
-        known = self._posted.get(same)
-        if known is not None and now - known.last < _TOGETHER:
-            known.count, known.last = known.count + 1, now
-            patch = {"count": known.count, "lastTimestamp": format_time(now)}
-            await self._api.patch(EVENTS, job["metadata"]["namespace"], known.name, patch)
+        namespace, known = job["metadata"]["namespace"], self._posted.get(same)
+        if known is not None and now - known.last < _TOGETHER and await self._raise_count(namespace, known, now):
             return
         made = _manifest(job, event, now)
+        await self._api.create(EVENTS, namespace, made)
         self._posted[same] = _Posted(made["metadata"]["name"], 1, now)
         self._posted.move_to_end(same)
         if len(self._posted) > _REMEMBERED:
             self._posted.popitem(last=False)
-        await self._api.create(EVENTS, job["metadata"]["namespace"], made)
+
+    async def _raise_count(self, namespace: str, known: _Posted, now: datetime) -> bool:
+        """Raise the count of an Event; say whether it is still there."""
+        known.count, known.last = known.count + 1, now
+        patch = {"count": known.count, "lastTimestamp": format_time(now)}
+        try:
+            await self._api.patch(EVENTS, namespace, known.name, patch)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
 
 
 def _manifest(job: Manifest, event: Event, now: datetime) -> Manifest:

@@ -82,7 +82,8 @@ class WorkQueue:
 
     def oldest_age(self) -> float:
         """Return for how many seconds the oldest key has waited, 0 when none waits."""
-        return _now() - next(iter(self._since.values()), _now())
+        oldest = next(iter(self._since.values()), None)
+        return 0.0 if oldest is None else _now() - oldest
 
     def close(self) -> None:
         """Hand out nothing more; keys in work may still be given back."""
