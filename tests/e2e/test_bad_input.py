@@ -64,7 +64,7 @@ def test_a_row_without_an_answer_is_named(toy: Namespace):
     }
     toy.apply(write)
     toy.wait("pod/rows", lambda pod: pod["status"].get("phase") == "Succeeded")
-    toy.apply(make_toy_job("norow", dataset={"uri": "pvc://models/rows.jsonl"}))
+    toy.apply(make_toy_job("norow", dataset={"uri": "pvc://models/rows.jsonl", "tokenize": {"maxLength": 64}}))
     status = toy.job("norow", phase="Failed")
     assert condition(status, "Failed") == ("True", "DatasetInvalid")
     assert "row 2" in status["message"]
