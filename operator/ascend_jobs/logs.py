@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 _SECRET_KEYS = re.compile(r"token|password|secret|authorization|credential", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"(?i)(bearer\s+|authorization['\"]?:\s*['\"]?(?:bearer\s+)?)[\w.~+/=-]{8,}")
@@ -16,8 +16,8 @@ _QUIET = ("kopf", "aiohttp", "asyncio", "urllib3", "kubernetes")
 """Libraries of which only warnings are wanted; Kopf says two lines about every event."""
 
 
-def set_up_logs(level: str = "info", format_: str = "json") -> None:
-    """Send all logs of the process to stderr, from this level on, as `json` or for a `console`."""
+def set_up_logs(level: str = "info", format_: str = "json", stream: TextIO | None = None) -> None:
+    """Send all logs of the process to a stream (stderr), from this level on, as `json` or for a `console`."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -30,7 +30,7 @@ def set_up_logs(level: str = "info", format_: str = "json") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[*shared, _named], processors=_rendering(format_))
     )
@@ -64,6 +64,6 @@ def _rendering(format_: str) -> list[structlog.typing.Processor]:
     return [
         remove,
         structlog.processors.EventRenamer("message"),
-        structlog.processors.dict_tracebacks,
+        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False, max_frames=30)),
         structlog.processors.JSONRenderer(),
     ]
