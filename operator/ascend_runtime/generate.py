@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch.nn import Module
     from transformers import PreTrainedTokenizerFast
 
@@ -28,7 +32,13 @@ class Answer:
 
 
 def generate(model: Path, adapter: Path | None, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-    """Answer each prompt with the base model and, with an adapter, with the tuned one; greedy, so repeatable."""
+    """Answer each prompt with the base model and, with an adapter, with the tuned one; greedy, so repeatable.
+
+    Runs on the CPU. In an NPU image on a pod without an NPU set TORCH_DEVICE_BACKEND_AUTOLOAD=0: torch then leaves
+    torch_npu alone, and so must transformers, which would import it and fail.
+    """
+    if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
+        sys.modules["torch_npu"] = cast("ModuleType", None)  # the import system's mark for "cannot be imported"
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 

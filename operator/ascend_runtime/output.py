@@ -35,9 +35,11 @@ def finished_output(config: Config) -> Manifest | None:
         )
     if not _is_occupied(path):
         return None
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, hashes=False)
     if manifest is not None and _is_finished(config, manifest):
-        return manifest
+        manifest = read_manifest(path)
+        if manifest is not None:
+            return manifest
     if config.if_exists is not IfExists.OVERWRITE:
         raise _in_the_way(config, manifest)
     return None
@@ -104,7 +106,7 @@ def _set_old_aside(config: Config) -> None:
     """Rename aside what an Overwrite replaces, or what an earlier attempt of this job published while it was fenced."""
     target = config.output.path
     if config.if_exists is not IfExists.OVERWRITE:
-        manifest = read_manifest(target)
+        manifest = read_manifest(target, hashes=False)
         if manifest is None or not is_own(config, manifest):
             raise _in_the_way(config, manifest)
     remove_folder(_old(config))

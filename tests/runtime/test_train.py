@@ -140,6 +140,20 @@ def test_the_same_seed_gives_the_same_losses(home, reference):
     assert learned(home) == learned(reference[0])
 
 
+def test_how_the_samples_are_shared_out_does_not_matter(home):
+    """Two ranks with two batches each learn what one rank with one batch learns: the mean is over tokens, not ranks."""
+    still = {"training.lora.dropout": 0.0}
+    two, _ = train_ranks(prepared(home, still), home / "log")
+    shutil.rmtree(home / "workspace")
+    shutil.rmtree(home / "models")
+    (one,) = train_ranks(
+        prepared(home, {**still, "training.hyperparameters.batchSizePerNpu": 8}), home / "log", world=1
+    )
+    assert one.losses() == pytest.approx(two.losses(), abs=1e-5)
+    held_back = [[line["loss"] for line in ended.events("validation")] for ended in (one, two)]
+    assert held_back[0] == pytest.approx(held_back[1], abs=1e-5)
+
+
 def test_a_killed_run_continues_bit_for_bit(home, reference):
     document = prepared(home)
     killed, other = train_ranks(document, home / "log", fault=die_in_step(5))
