@@ -12,6 +12,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 _SECRET_KEYS = re.compile(r"token|password|secret|authorization|credential", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"(?i)(bearer\s+|authorization['\"]?:\s*['\"]?(?:bearer\s+)?)[\w.~+/=-]{8,}")
+_FIRST = ("time", "level", "message", "namespace", "name", "job_kind", "uid", "generation")
 _QUIET = ("kopf", "aiohttp", "asyncio", "urllib3", "kubernetes")
 """Libraries of which only warnings are wanted; Kopf says two lines about every event."""
 
@@ -51,6 +52,11 @@ def redacted(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapp
     return event
 
 
+def ordered(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put first what every line has, then the job, then the rest."""
+    return {key: event[key] for key in (*(k for k in _FIRST if k in event), *(k for k in event if k not in _FIRST))}
+
+
 def _named(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add the name of the library's logger; records carry more, which is dropped."""
     event["logger"] = event["_record"].name
@@ -64,6 +70,7 @@ def _rendering(format_: str) -> list[structlog.typing.Processor]:
     return [
         remove,
         structlog.processors.EventRenamer("message"),
+        ordered,
         structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False, max_frames=30)),
         structlog.processors.JSONRenderer(),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -17,6 +17,7 @@ class Metrics:
 
     def __init__(self) -> None:
         """Declare all; nothing is measured yet."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = r = CollectorRegistry()
         self.passes = Counter("ascendjobs_passes", "Passes by result.", ["kind", "result"], registry=r)
         self.pass_seconds = Histogram("ascendjobs_pass_seconds", "Duration of a pass.", registry=r, buckets=_FAST)

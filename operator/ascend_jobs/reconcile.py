@@ -26,7 +26,7 @@ log = structlog.get_logger()
 async def work(cluster: Cluster, queue: WorkQueue) -> None:
     """Take keys and run passes until the queue is closed; the only place that catches everything."""
     async for key in queue:
-        with bound_contextvars(kind=key.kind, namespace=key.namespace, name=key.name):
+        with bound_contextvars(job_kind=key.kind, namespace=key.namespace, name=key.name):
             started, result = monotonic(), "done"
             try:
                 queue.done(key, await reconcile(cluster, key))

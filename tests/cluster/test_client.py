@@ -237,6 +237,14 @@ async def test_a_kubeconfig_with_a_token_and_a_proxy(tmp_path):
     assert (two.server, two.tls, two.proxy) == ("http://two.example.com", None, None)
 
 
+def test_proxies_of_the_environment_and_who_is_asked_without(tmp_path, monkeypatch):
+    path = write_kubeconfig(tmp_path / "config", user={"token": "abc"})
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    assert kubeconfig_endpoint(path).proxy == "http://proxy:3128"
+    monkeypatch.setenv("NO_PROXY", "localhost,.example.com")
+    assert kubeconfig_endpoint(path).proxy is None
+
+
 async def test_a_kubeconfig_with_an_exec_plugin_that_renews_its_token(tmp_path):
     count, plugin = tmp_path / "count", tmp_path / "plugin"
     count.write_text("")

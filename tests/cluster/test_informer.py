@@ -9,7 +9,7 @@ import pytest
 from ascend_jobs import names
 from ascend_jobs.cluster.cache import Cache
 from ascend_jobs.cluster.client import Query
-from ascend_jobs.cluster.informer import Informer
+from ascend_jobs.cluster.informer import Informer, WentBack
 from ascend_jobs.cluster.verbs import PODS
 from ascend_jobs.metrics import Metrics
 from cluster.source import Source, bookmark, event, pod, serving, status, until
@@ -120,3 +120,17 @@ async def test_watches_that_keep_failing_lead_to_a_new_list():
     source = Source([pod(0, 1)], scripts=[status(500) for _ in range(8)])
     async with watching(source):
         await until(lambda: source.listed >= 2)
+
+
+async def test_a_server_that_was_restored_from_a_backup_ends_the_process():
+    source = Source([pod(0, 1)])
+
+    async def restored() -> None:
+        source.version = 50
+
+    source.scripts = [[event("ADDED", pod(1, 120)), restored, event("ERROR", status(410))]]
+    cache = Cache(lambda _: None)
+    async with serving(source) as api:
+        informer = Informer(api, Query(PODS), cache.pods, Metrics())
+        with pytest.raises(WentBack, match="50 after 120"):
+            await asyncio.wait_for(informer.run(), 5)

@@ -10,6 +10,7 @@ from ascend_jobs.cluster.lines import LineSplitter
 from ascend_jobs.cluster.progress import Followers
 from ascend_jobs.cluster.progress_lines import parse_line
 from ascend_jobs.cluster.verbs import PODS
+from ascend_jobs.decide.observed import ProgressView
 from ascend_jobs.metrics import Metrics
 from cluster.parts import KEY, child
 from cluster.source import until
@@ -162,7 +163,7 @@ class Scene:
 
     @property
     def step(self) -> object:
-        progress = self.followers.view("u").progress
+        progress = self.followers.view("u", {"a", "b"}).progress
         return progress["step"] if progress else None
 
     @property
@@ -182,8 +183,8 @@ async def test_the_newest_of_each_event_is_kept(scene):
     scene.follow()
     for line in (PROGRESS, {**PROGRESS, "step": 13}, VALIDATION, CHECKPOINT):
         scene.say(line)
-    await until(lambda: scene.followers.view("u").checkpoint is not None)
-    view = scene.followers.view("u")
+    await until(lambda: scene.followers.view("u", {"a", "b"}).checkpoint is not None)
+    view = scene.followers.view("u", {"a", "b"})
     assert view.progress == without_event({**PROGRESS, "step": 13})
     assert view.validation == without_event(VALIDATION)
     assert view.checkpoint == without_event(CHECKPOINT)
@@ -245,6 +246,14 @@ async def test_another_pod_starts_from_nothing(scene):
     scene.say({**PROGRESS, "step": 3}, other)
     await until(lambda: scene.step == 3)
     assert scene.streams == 1
+
+
+async def test_lines_of_another_pod_do_not_count(scene):
+    scene.follow()
+    scene.say(PROGRESS)
+    await until(lambda: scene.step == 12)
+    assert scene.followers.view("u", {"b"}) == ProgressView()
+    assert scene.followers.view("another job", {"a"}) == ProgressView()
 
 
 async def test_who_is_not_followed_any_more_may_finish_his_sentence(scene):

@@ -74,6 +74,7 @@ def test_a_log_line_is_a_json_object(logs):
     with structlog.contextvars.bound_contextvars(namespace="team-a", name="faq"):
         structlog.get_logger().info("created", kind="Pod", count=2)
     (line,) = logs()
+    assert list(line)[:5] == ["time", "level", "message", "namespace", "name"]
     assert line.pop("time").endswith("Z")
     assert line == {
         "message": "created",

@@ -106,17 +106,19 @@ def in_cluster_endpoint(environ: Mapping[str, str], folder: Path = SERVICE_ACCOU
 
 
 def kubeconfig_endpoint(path: str = "", context: str = "") -> Endpoint:
-    """Return the endpoint of a kubeconfig context, exec plugins and proxies included.
+    """Return the endpoint of a kubeconfig context, exec plugins and proxies (its own, or HTTPS_PROXY) included.
 
     A client certificate that a plugin makes is read once: start again when it has expired.
     """
     from kubernetes import client, config  # here, for it costs 35 MB that a pod does not need
+    from kubernetes.client import rest
 
     loaded = client.Configuration()
     config.load_kube_config(config_file=path or None, context=context or None, client_configuration=loaded)
     tokens: Tokens = KubeconfigToken(loaded) if loaded.api_key else NoToken()
     tls = _context(loaded) if loaded.host.startswith("https") else None
-    return Endpoint(loaded.host.rstrip("/"), tls, tokens, loaded.proxy or None)
+    direct = rest.should_bypass_proxies(loaded.host, loaded.no_proxy or "")
+    return Endpoint(loaded.host.rstrip("/"), tls, tokens, None if direct else loaded.proxy or None)
 
 
 def _context(loaded: Any) -> ssl.SSLContext:  # noqa: ANN401 - kubernetes.client.Configuration

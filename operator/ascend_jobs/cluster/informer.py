@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from ascend_jobs.cluster.client import Api, Query
-from ascend_jobs.cluster.store import Store
+from ascend_jobs.cluster.store import Store, is_newer
 from ascend_jobs.errors import ApiError
 from ascend_jobs.metrics import Metrics
 
@@ -39,6 +39,10 @@ async def list_into(api: Api, query: Query, store: Store[Any]) -> str:
     return version
 
 
+class WentBack(Exception):
+    """The API server lists an older state than it has shown before: its data was restored from a backup."""
+
+
 class Informer:
     """Keeps a store true until it is cancelled."""
 
@@ -46,7 +50,7 @@ class Informer:
         """Take what to watch and where to put it."""
         self._api, self._query, self._store, self._metrics = api, query, store, metrics
         self._plural = query.resource.plural
-        self._version = ""
+        self._version = self._newest = ""
         self._failures = 0
         self.listed = asyncio.Event()
         """Set when the store was made true once."""
@@ -57,7 +61,7 @@ class Informer:
         return f"{self._plural} in {self._query.namespace}" if self._query.namespace else self._plural
 
     async def run(self) -> None:
-        """List and watch for ever; the API server's failures are outlived."""
+        """List and watch for ever; failures of the API server are outlived. Raises WentBack."""
         while True:
             try:
                 if not self._version:
@@ -70,6 +74,8 @@ class Informer:
     async def _list(self) -> None:
         self._metrics.informer_lists.labels(self._plural).inc()
         self._version = await list_into(self._api, self._query, self._store)
+        if is_newer(self._newest, self._version):
+            raise WentBack(f"{self.name}: listed at {self._version} after {self._newest}; what is known is void")
         self.listed.set()
         log.debug("listed", resource=self.name, objects=len(self._store))
 
@@ -85,7 +91,7 @@ class Informer:
                     self._store.gone(thing)
                 elif kind != "BOOKMARK":
                     self._store.seen(thing)
-                self._version = thing["metadata"]["resourceVersion"]
+                self._version = self._newest = thing["metadata"]["resourceVersion"]
                 self._failures = 0
 
     async def _recover(self, error: ApiError) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from ascend_jobs.cluster.client import Api
-from ascend_jobs.cluster.clock import Clock, utc_now
+from ascend_jobs.cluster.clock import utc_now
 from ascend_jobs.cluster.verbs import LEASES
 from ascend_jobs.decide.plan import Manifest
 from ascend_jobs.errors import ApiError
@@ -42,11 +42,9 @@ TIMING = Timing()
 class Lease:
     """One candidate for one Lease."""
 
-    def __init__(
-        self, api: Api, namespace: str, name: str, identity: str = "", timing: Timing = TIMING, clock: Clock = utc_now
-    ) -> None:
+    def __init__(self, api: Api, namespace: str, name: str, identity: str = "", timing: Timing = TIMING) -> None:
         """Take where the Lease is and who we are; a random part is added, so that a restarted pod is somebody else."""
-        self._api, self._namespace, self._name, self._timing, self._clock = api, namespace, name, timing, clock
+        self._api, self._namespace, self._name, self._timing = api, namespace, name, timing
         self.identity = f"{identity or socket.gethostname()}_{secrets.token_hex(4)}"
         self._seen: tuple[str, float] = ("", float("-inf"))
         self._version = ""
@@ -156,7 +154,7 @@ class Lease:
 
     def _time(self) -> str:
         """Return the time as metav1.MicroTime."""
-        return self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _now() -> float:

@@ -37,7 +37,7 @@ async def observe(cluster: Cluster, body: Manifest, now: datetime) -> Observed:
         free_npus=await _free_npus(cluster, nodes) if asking else None,
         missing_claims=await _missing_claims(cluster.api, job) if unstarted else None,
         rivals=cache.rivals(job.metadata.namespace, uid),
-        progress=cluster.followers.view(uid),
+        progress=cluster.followers.view(uid, {p.name for p in pods if p.attempt == job.status.attempt.number}),
         defaults=cluster.defaults,
     )
 

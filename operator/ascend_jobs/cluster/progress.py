@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -55,10 +55,10 @@ class Followers:
         self._tasks: set[asyncio.Task[None]] = set()
         metrics.progress_streams.set_function(lambda: len(self._tasks))
 
-    def view(self, uid: str) -> ProgressView:
-        """Return the newest lines of the pod that the last plan followed; empty when there was none."""
+    def view(self, uid: str, pods: Collection[str]) -> ProgressView:
+        """Return the newest lines for a job if they come from one of these pods, by name; else an empty view."""
         follower = self._followers.get(uid)
-        return ProgressView() if follower is None else follower.view
+        return follower.view if follower is not None and follower.target.pod in pods else ProgressView()
 
     def follow(self, key: Key, uid: str, wanted: tuple[str, str] | None) -> None:
         """Follow (pod, container) for a job from now on, or nobody; what is read now is kept until then."""
