@@ -59,17 +59,8 @@ class Allocations(threading.Thread):
 
     def run(self) -> None:
         """Read events until the stream ends."""
-        decoder, text = json.JSONDecoder(), ""
         for line in self._stream.stdout or ():
-            text += line
-            if line.rstrip() != "}":
-                continue
-            try:
-                event, _ = decoder.raw_decode(text)
-            except ValueError:
-                continue
-            text = ""
-            meta = event["object"]["metadata"]
+            meta = json.loads(line)["object"]["metadata"]
             if names.MINDCLUSTER_DEVICES in meta.get("annotations", {}):
                 self.seen.setdefault(meta["name"], time.time())
 
@@ -159,8 +150,9 @@ def without_touch(count: int) -> list[float]:
         time.sleep(5)
         published = {}
         for index, pod in enumerate(pods):
-            member = Member(0, pod["metadata"]["name"], pod["metadata"]["uid"], pod["status"]["podIP"],
-                            pod["status"]["hostIP"], pod["spec"]["nodeName"], pod["metadata"]["annotations"])  # fmt: skip
+            meta, status = pod["metadata"], pod["status"]
+            where = (status["podIP"], status["hostIP"], pod["spec"]["nodeName"])
+            member = Member(0, meta["name"], meta["uid"], *where, meta["annotations"])
             space.apply(config_map(index, rank_table([member]).document))
             published[index] = time.time()
         for index in range(count):
