@@ -64,7 +64,7 @@ class Kube:
             config.load_kube_config(config_file=args.kubeconfig, context=args.context, client_configuration=settings)
         except (config.ConfigException, OSError) as err:
             raise KubeError(f"no usable kubeconfig: {err}") from err
-        settings.retries = 1
+        settings.retries = False  # who asks repeats what is worth it; the library would write to the terminal
         if not settings.verify_ssl:  # the kubeconfig says insecure-skip-tls-verify; kubectl is silent about it too
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return cls(ApiClient(settings), args.namespace or _context_namespace(args) or "default")
@@ -142,12 +142,10 @@ class Kube:
 def _kube_errors(host: str) -> Iterator[None]:
     """Turn the errors of the libraries below into KubeError."""
     from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError, MaxRetryError
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
-    except MaxRetryError as err:
-        raise KubeError(f"cannot reach the cluster at {host}: {err.reason}") from err
     except (ApiException, HTTPError, OSError, ValueError) as err:
         raise KubeError(f"cannot talk to the cluster at {host}: {err}") from err
 

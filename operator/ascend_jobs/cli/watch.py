@@ -49,9 +49,13 @@ def watch(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     kube, target = Kube.connect(args), args.job
     seen: queue.Queue[Seen] = queue.Queue()
-    threading.Thread(target=_read, args=(kube, target, seen), daemon=True).start()
-    with Screen() as screen:
-        return _Watcher(target, screen, forever=args.forever).run(seen)
+    ended = threading.Event()
+    threading.Thread(target=_read, args=(kube, target, seen, ended), daemon=True).start()
+    try:
+        with Screen() as screen:
+            return _Watcher(target, screen, forever=args.forever).run(seen)
+    finally:
+        ended.set()
 
 
 class _Watcher:
@@ -122,18 +126,18 @@ class _Watcher:
         return exits.NOT_FOUND
 
 
-def _read(kube: Kube, target: Target, seen: queue.Queue[Seen]) -> None:
+def _read(kube: Kube, target: Target, seen: queue.Queue[Seen], ended: threading.Event) -> None:
     """Hand over every state of the job; ends with None or an error."""
     try:
-        for body in follow(kube, target):
+        for body in follow(kube, target, ended):
             seen.put(body)
         seen.put(None)
     except KubeError as err:
         seen.put(err)
 
 
-def follow(kube: Kube, target: Target) -> Iterator[Json]:
-    """Yield the job now and after every change, until it is deleted.
+def follow(kube: Kube, target: Target, ended: threading.Event) -> Iterator[Json]:
+    """Yield the job now and after every change, until it is deleted or nobody looks any more (`ended`).
 
     A watch that ends is taken up where it was; a resourceVersion that is too old is read anew. Raises KubeError when
     there is no such job at first, when access is refused, or after a minute without the API server.
@@ -155,7 +159,8 @@ def follow(kube: Kube, target: Target) -> Iterator[Json]:
                 return
             if err.status in (401, 403) or time.monotonic() - failing_since > _PATIENCE:
                 raise
-        time.sleep(_RECONNECT_SECONDS)
+        if ended.wait(_RECONNECT_SECONDS):
+            return
 
 
 def _changes(kube: Kube, target: Target, body: Json) -> Iterator[tuple[Json, bool]]:
