@@ -100,6 +100,10 @@ e2e: $(VENV)/.dev deploy ## Test in the kind cluster: the main job, a killed pod
 bench: $(VENV)/.dev ## Measure the informer against the official client's, in the same run
 	@$(BIN)/python hack/bench_informer.py
 
+.PHONY: bench-ranktable
+bench-ranktable: $(VENV)/.dev deploy ## Measure in kind how fast rank tables reach containers, with and without the touch
+	@$(BIN)/python hack/bench_ranktable.py
+
 # What ascendctl and the generator need.
 $(VENV)/.cli: hack/locks/operator.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'
