@@ -76,9 +76,36 @@ async def test_failures_are_tried_again_later_and_later(queue, monkeypatch):
         queue.retry(ONE)
     assert pauses[:4] == [0.25, 0.5, 1.0, 2.0]
     assert pauses[-1] == 300.0
+    queue.add(ONE)
+    await take(queue)
     queue.done(ONE, None)
     queue.retry(ONE)
     assert pauses[-1] == 0.25
+
+
+async def test_events_wait_as_long_as_the_last_pass_took_but_a_time_asked_for_is_kept(queue):
+    queue.add(ONE)
+    await take(queue)
+    await asyncio.sleep(0.2)
+    queue.add(ONE)
+    queue.done(ONE, None)
+    assert await take(queue, 0.1) is None
+    assert await take(queue, 0.2) == ONE
+    await asyncio.sleep(0.2)
+    queue.done(ONE, 0.0)
+    assert await take(queue, 0.05) == ONE
+
+
+async def test_pauses_of_jobs_that_are_gone_are_forgotten(queue, monkeypatch):
+    monkeypatch.setattr("ascend_jobs.cluster.queue._PAUSES", 10)
+    for number in range(30):
+        key = Key("ftj", "a", str(number))
+        queue.add(key)
+        await take(queue)
+        queue.done(key, None)
+    queue.add_after(ONE, 0.01)
+    await take(queue)
+    assert len(queue._not_before) <= 1
 
 
 async def test_news_of_a_failed_key_do_not_undo_the_pause(queue, monkeypatch):
