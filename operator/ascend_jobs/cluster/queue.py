@@ -16,6 +16,12 @@ _IMPATIENT = 10.0
 """Seconds after a failure from which news of the key (a new spec, say) end the wait."""
 
 
+_PAUSES = 10_000
+"""Pauses that are remembered before those that are over are forgotten."""
+_BREATH = 1.0
+"""Seconds that events of a key wait at most after its last pass."""
+
+
 class WorkQueue:
     """Keys that want a pass. A key that is added while it is worked on is handed out again afterwards."""
 
@@ -24,7 +30,7 @@ class WorkQueue:
         self._metrics = metrics
         self._ready: asyncio.Queue[Key | None] = asyncio.Queue()
         self._since: dict[Key, float] = {}
-        self._working: set[Key] = set()
+        self._working: dict[Key, float] = {}
         self._dirty: set[Key] = set()
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
@@ -35,7 +41,7 @@ class WorkQueue:
         metrics.queue_depth.set_function(lambda: len(self._since))
 
     def add(self, key: Key) -> None:
-        """Ask for a pass: at once, or as soon as a key that failed lately may be tried."""
+        """Ask for a pass: at once, or as soon as a key may be tried that failed or had its pass just now."""
         if self._closed or key in self._since:
             return
         wait = self._not_before.get(key, 0.0) - _now()
@@ -64,13 +70,19 @@ class WorkQueue:
                 return
             self._metrics.queue_seconds.observe(_now() - self._since.pop(key))
             self._due.pop(key, None)
-            self._working.add(key)
+            self._not_before.pop(key, None)
+            self._working[key] = _now()
             yield key
 
     def done(self, key: Key, requeue_after: float | None) -> None:
-        """Give a key back after a pass that went well; None: wait for events."""
+        """Give a key back after a pass that went well; None: wait for events.
+
+        Events of a key wait as long as its last pass took, so a job of 5,000 pods, whose pass is long and whose events
+        are many, leaves half of the time to others; a time that the pass itself asked for is kept.
+        """
         self._failures.pop(key, None)
-        self._not_before.pop(key, None)
+        now = _now()
+        self._not_before[key] = now + min(_BREATH, now - self._working.get(key, now))
         self._give_back(key, requeue_after)
 
     def retry(self, key: Key) -> None:
@@ -93,7 +105,7 @@ class WorkQueue:
             self._timer.cancel()
 
     def _give_back(self, key: Key, seconds: float | None) -> None:
-        self._working.discard(key)
+        self._working.pop(key, None)
         if seconds is not None:
             self.add_after(key, seconds)
         if key in self._dirty:
@@ -116,6 +128,13 @@ class WorkQueue:
                 self._not_before.pop(key, None)
                 self.add(key)
         self._arm()
+        self._forget_past()
+
+    def _forget_past(self) -> None:
+        """Forget pauses that are over, of jobs that may be gone."""
+        if len(self._not_before) > _PAUSES:
+            now = _now()
+            self._not_before = {key: moment for key, moment in self._not_before.items() if moment > now}
 
 
 def _now() -> float:

@@ -9,8 +9,8 @@ from ascend_jobs.cluster.act import AT_ONCE, Actor, outdated_or
 from ascend_jobs.cluster.verbs import CHILDREN, PODS
 from ascend_jobs.decide.plan import Create, Delete, DeleteJob, Kind, Update
 from ascend_jobs.errors import ApiError, MissingPrerequisite, Outdated, SpecInvalid, Waiting
-from cluster.parts import FTJ, KEY, child, make_cluster, put_job
 from fake_api import Call, FakeApi, Fault
+from unit.cluster.parts import FTJ, KEY, child, make_cluster, put_job
 
 SPACE = KEY.namespace
 MAPS = CHILDREN[Kind.CONFIG_MAP]

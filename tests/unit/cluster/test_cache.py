@@ -9,7 +9,7 @@ from ascend_jobs.cluster.store import Key
 from ascend_jobs.cluster.verbs import CHILDREN, JOBS, NODES
 from ascend_jobs.decide.plan import Kind
 from builders import make_body, make_report
-from cluster.source import pod
+from unit.cluster.source import pod
 
 FTJ = names.FINE_TUNE_SHORT
 KEY = Key(FTJ, "team-a", "faq")

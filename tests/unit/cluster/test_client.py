@@ -14,7 +14,7 @@ from ascend_jobs.cluster.client import Query
 from ascend_jobs.cluster.connection import find_endpoint, in_cluster_endpoint, kubeconfig_endpoint
 from ascend_jobs.cluster.verbs import JOBS, NODES, PODS, RULES, Scope
 from ascend_jobs.errors import ApiError
-from cluster.source import Source, pod, serving, status
+from unit.cluster.source import Source, pod, serving, status
 from yarl import URL
 
 FTJ = JOBS[names.FINE_TUNE_SHORT]

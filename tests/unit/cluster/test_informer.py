@@ -12,7 +12,7 @@ from ascend_jobs.cluster.client import Query
 from ascend_jobs.cluster.informer import Informer, WentBack
 from ascend_jobs.cluster.verbs import PODS
 from ascend_jobs.metrics import Metrics
-from cluster.source import Source, bookmark, event, pod, serving, status, until
+from unit.cluster.source import Source, bookmark, event, pod, serving, status, until
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ from ascend_jobs.cluster.verbs import CLAIMS, NODES, PODS
 from ascend_jobs.errors import ApiError, Outdated, SpecInvalid
 from ascend_jobs.reconcile import reconcile, work
 from builders import NOW
-from cluster.parts import FTJ, KEY, child, make_cluster, put_job
-from cluster.source import Source, serving, status, until
 from fake_api import FakeApi, Fault
+from unit.cluster.parts import FTJ, KEY, child, make_cluster, put_job
+from unit.cluster.source import Source, serving, status, until
 
 SPACE = KEY.namespace
 

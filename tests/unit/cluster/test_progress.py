@@ -12,9 +12,9 @@ from ascend_jobs.cluster.progress_lines import parse_line
 from ascend_jobs.cluster.verbs import PODS
 from ascend_jobs.decide.observed import ProgressView
 from ascend_jobs.metrics import Metrics
-from cluster.parts import KEY, child
-from cluster.source import until
 from fake_api import FakeApi, Fault, Log
+from unit.cluster.parts import KEY, child
+from unit.cluster.source import until
 
 PROGRESS = {
     "event": "progress",

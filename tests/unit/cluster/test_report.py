@@ -10,8 +10,8 @@ from ascend_jobs.cluster.verbs import EVENTS, PODS
 from ascend_jobs.decide.plan import Event, Plan
 from ascend_jobs.errors import ApiError, Outdated
 from builders import NOW, make_report
-from cluster.parts import FTJ, KEY, child, make_cluster, put_job
 from fake_api import FakeApi, Fault, merged
+from unit.cluster.parts import FTJ, KEY, child, make_cluster, put_job
 
 
 @pytest.mark.parametrize(

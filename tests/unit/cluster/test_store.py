@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ascend_jobs.cluster.cache import Cache
 from ascend_jobs.cluster.store import Store, is_newer
-from cluster.source import pod
+from unit.cluster.source import pod
 
 
 @pytest.fixture
