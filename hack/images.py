@@ -173,7 +173,7 @@ def build_all(names: list[str], npu_base: str, cluster: str) -> None:
 
 def load_all(cluster: str, images: list[tuple[str, str]]) -> None:
     """Load images into the cluster's workers."""
-    announce(f"images: load into the nodes of {cluster} what they lack (usually 1 s; 40 s when all is new)")
+    announce(f"images: load into the nodes of {cluster} what they lack (usually 1 s; 1 to 3 minutes when all is new)")
     started = time.monotonic()
     nodeload.load(Shell("image-load", "python3 hack/cluster up"), cluster, images)
     announce(f"images: done in {time.monotonic() - started:.0f} s")

@@ -71,7 +71,7 @@ def families(versions: dict[str, str]) -> dict[str, Family]:
     coredns = KIND_FILES / "coredns"
     every = (
         Family("etcd", "go.etcd.io/etcd/server/v3", etcd, {"etcd": "."}, "50 s", siblings=etcd),
-        _kubernetes("kube-api", kubernetes, ("kube-apiserver", "kube-controller-manager", "kubectl"), "7 minutes"),
+        _kubernetes("kube-api", kubernetes, ("kube-apiserver", "kube-controller-manager", "kubectl"), "8 to 11 minutes"),
         _kubernetes("kube-node", kubernetes, ("kubelet", "kubeadm", "kube-scheduler", "kube-proxy"), "1 minute"),
         Family("kind", "sigs.k8s.io/kind", versions["KIND_VERSION"], {"kind": "."}, "10 s"),
         Family(
@@ -94,7 +94,7 @@ def families(versions: dict[str, str]) -> dict[str, Family]:
             ),
         ),
         Family("helm", "helm.sh/helm/v4", versions["HELM_VERSION"], {"helm": "./cmd/helm"}, "2 minutes"),
-        Family("kwok", "sigs.k8s.io/kwok", versions["KWOK_VERSION"], {"kwok": "./cmd/kwok"}, "90 s"),
+        Family("kwok", "sigs.k8s.io/kwok", versions["KWOK_VERSION"], {"kwok": "./cmd/kwok"}, "90 s to 4 minutes"),
     )
     return {family.name: family for family in every}
 
