@@ -71,7 +71,7 @@ def families(versions: dict[str, str]) -> dict[str, Family]:
     coredns = KIND_FILES / "coredns"
     every = (
         Family("etcd", "go.etcd.io/etcd/server/v3", etcd, {"etcd": "."}, "50 s", siblings=etcd),
-        _kubernetes("kube-api", kubernetes, ("kube-apiserver", "kube-controller-manager", "kubectl"), "8 to 11 minutes"),
+        _kubernetes("kube-api", kubernetes, ("kube-apiserver", "kube-controller-manager", "kubectl"), "8-11 minutes"),
         _kubernetes("kube-node", kubernetes, ("kubelet", "kubeadm", "kube-scheduler", "kube-proxy"), "1 minute"),
         Family("kind", "sigs.k8s.io/kind", versions["KIND_VERSION"], {"kind": "."}, "10 s"),
         Family(
