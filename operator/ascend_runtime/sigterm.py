@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 
+_lock = threading.Lock()
 _children: list[subprocess.Popen[bytes]] = []
 """Processes that end with this one. In a container they would anyway, when its PID 1 is gone."""
 
@@ -22,13 +24,17 @@ def exit_on_sigterm() -> None:
     threading.Thread(target=_wait, daemon=True).start()
 
 
-def end_with_me(child: subprocess.Popen[bytes]) -> None:
-    """Hand SIGTERM on to a child process."""
-    _children.append(child)
+def start_child(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process that gets SIGTERM when this one does; the signal cannot come between its start and its entry."""
+    with _lock:
+        child = subprocess.Popen(command, env=environ)
+        _children.append(child)
+    return child
 
 
 def _wait() -> None:
     signal.sigwait({signal.SIGTERM})
-    for child in _children:
-        child.terminate()
-    os._exit(128 + signal.SIGTERM)
+    with _lock:
+        for child in _children:
+            child.terminate()
+        os._exit(128 + signal.SIGTERM)

@@ -23,7 +23,7 @@ from ascend_jobs import names
 from ascend_runtime.config import Config
 from ascend_runtime.errors import EXIT_PEER_LOST
 from ascend_runtime.folders import read_json
-from ascend_runtime.sigterm import end_with_me
+from ascend_runtime.sigterm import start_child
 from ascend_runtime.train.placement import Placement, placement, read_table
 
 CONCLUDE_SECONDS = 5.0
@@ -91,9 +91,7 @@ def _start_child(here: Placement, local_rank: int, folder: Path) -> _Child:
     log = folder / f"{local_rank}.json"
     command = [sys.executable, "-m", "ascend_runtime", "train", "--termination-log", str(log)]
     environ = {**os.environ, **_rank_variables(here, local_rank)}
-    process = subprocess.Popen(command, env=environ)
-    end_with_me(process)
-    return _Child(here.ranks[local_rank], process, log)
+    return _Child(here.ranks[local_rank], start_child(command, environ), log)
 
 
 def _rank_variables(here: Placement, local_rank: int) -> Mapping[str, str]:
