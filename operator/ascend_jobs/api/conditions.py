@@ -76,6 +76,7 @@ class Reason(StrEnum):
     NPU_COUNT_NOT_ALLOWED = "NpuCountNotAllowed"  # no family of the nodes that are there allows npusPerNode
     NAME_CONFLICT = "NameConflict"  # an object that is not ours has a child's name
     QUOTA_EXCEEDED = "QuotaExceeded"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"  # nothing can be made in it any more
     NOT_STALLED = "NotStalled"
     NOT_FAILED = "NotFailed"
 

@@ -22,6 +22,7 @@ from ascend_jobs.decide.failure import (
     limit_reached,
     pod_failure,
     restarts_after,
+    unready_nodes,
     worst,
 )
 from ascend_jobs.decide.observed import Observed, PodPhase, PodView
@@ -56,7 +57,8 @@ def decide_attempt_end(observed: Observed) -> Decision | None:
     """
     if observed.job.status.attempt.start_time is None:
         return None
-    found = [pod_failure(pod, observed.nodes) for pod in current_pods(observed)]
+    unready = unready_nodes(observed)
+    found = [pod_failure(pod, unready) for pod in current_pods(observed)]
     failure = worst([f for f in (*found, *_lost(observed)) if f is not None])
     if failure is None:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from ascend_jobs import names
 from ascend_jobs.api.conditions import Reason
 from ascend_jobs.api.finetunejob_status import LastFailure, Restarts
-from ascend_jobs.decide.observed import ContainerView, NodeView, Observed, PodPhase, PodView
+from ascend_jobs.decide.observed import ContainerView, Observed, PodPhase, PodView
 
 _PLATFORM_REASONS = frozenset(
     {
@@ -60,15 +60,20 @@ class Failure:
         )
 
 
-def pod_failure(pod: PodView, nodes: Sequence[NodeView]) -> Failure | None:
-    """Return what is wrong with a pod; None while it runs, waits or has ended well."""
+def unready_nodes(observed: Observed) -> frozenset[str]:
+    """Return the names of the nodes that are not Ready; once a pass, for every pod asks."""
+    return frozenset(node.name for node in observed.nodes if not node.ready)
+
+
+def pod_failure(pod: PodView, unready: frozenset[str]) -> Failure | None:
+    """Return what is wrong with a pod, given the nodes that are not Ready; None while it runs, waits or ended well."""
     if pod.phase is PodPhase.SUCCEEDED:
         return None
     if pod.deleting or pod.disrupted:
         return Failure(Reason.POD_LOST, f"{pod.name} was {_how_lost(pod)}", pod, platform=True)
     if pod.phase is PodPhase.FAILED:
         return _ended(pod)
-    if any(node.name == pod.node and not node.ready for node in nodes):
+    if pod.node in unready:
         return Failure(Reason.NODE_NOT_READY, f"node {pod.node} of {pod.name} is not Ready", pod, platform=True)
     return None
 

@@ -16,6 +16,7 @@ from ascend_jobs.decide.failure import (
     limit_reached,
     pod_failure,
     restarts_after,
+    unready_nodes,
 )
 from ascend_jobs.decide.observed import Observed, PodPhase, PodView
 from ascend_jobs.decide.plan import Action, Create, Event, Kind
@@ -33,7 +34,7 @@ def decide_prepare(observed: Observed) -> Decision | None:
         return _no_pod(observed)
     if pod.phase is PodPhase.SUCCEEDED:
         return _succeeded(observed, pod)
-    failure = pod_failure(pod, observed.nodes)
+    failure = pod_failure(pod, unready_nodes(observed))
     if failure is not None:
         return _failed(observed, failure)
     seen = status.evolve(prepare=status.prepare.evolve(pod_seen=True))

@@ -10,7 +10,7 @@ import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 from ascend_jobs import names
 
@@ -18,6 +18,8 @@ INITIALIZING = '{"status":"initializing"}'
 """The document before all ranks are known, and again after a loss."""
 
 _UUID_LENGTH = 36
+_REPORTS = 8192
+"""Reports whose reading is kept: each pass over a job reads those of all its pods again."""
 _MAX_REPORT = 64 * 1024
 """Longest annotation that is parsed, in characters; 16 devices take about 1,500."""
 
@@ -67,10 +69,7 @@ def devices_of(member: Member) -> tuple[Device, ...]:
         return ()
     report = _parse(text)
     _check_fit(report, member)
-    devices = tuple(_device(item) for item in report["devices"])
-    if len({d.device_id for d in devices}) != len(devices):
-        raise ReportInvalid("devices: a device_id stands there twice")
-    return devices
+    return report.devices
 
 
 def missing(members: Sequence[Member], npus: int) -> tuple[str, ...]:
@@ -119,7 +118,18 @@ def rank_table(members: Sequence[Member]) -> Table:
     return Table(json.dumps(table, separators=(",", ":")), count, tuple(unaddressed))
 
 
-def _parse(text: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Report:
+    """A device report that was read: for whom it was written ("" where it does not say), and the devices."""
+
+    pod_name: str
+    server_id: str
+    host_ip: str
+    devices: tuple[Device, ...]
+
+
+@lru_cache(maxsize=_REPORTS)
+def _parse(text: str) -> _Report:
     if len(text) > _MAX_REPORT:
         raise ReportInvalid(f"device report is longer than {_MAX_REPORT} characters")
     try:
@@ -128,19 +138,21 @@ def _parse(text: str) -> dict[str, Any]:
         raise ReportInvalid("device report is not JSON") from err
     if not isinstance(report, dict) or not isinstance(report.get("devices"), list):
         raise ReportInvalid("device report has no list devices")
-    return report
+    devices = tuple(_device(item) for item in report["devices"])
+    if len({d.device_id for d in devices}) != len(devices):
+        raise ReportInvalid("devices: a device_id stands there twice")
+    server = str(report.get("server_id") or "")
+    host = str(report.get("host_ip") or (server if _is_address(server) else ""))
+    return _Report(str(report.get("pod_name") or ""), server, host, devices)
 
 
-def _check_fit(report: Mapping[str, object], member: Member) -> None:
-    server = report.get("server_id")
-    if isinstance(server, str) and len(server) == _UUID_LENGTH and server != member.uid:
-        raise ReportInvalid(f"server_id: {server} is not this pod's UID")
-    host = report.get("host_ip") or (server if isinstance(server, str) and _is_address(server) else None)
-    if host is not None and member.host_ip and host != member.host_ip:
-        raise ReportInvalid(f"host_ip: {host} is not this pod's host {member.host_ip}")
-    name = report.get("pod_name")
-    if name is not None and name != member.name:
-        raise ReportInvalid(f"pod_name: {name} is not this pod")
+def _check_fit(report: _Report, member: Member) -> None:
+    if len(report.server_id) == _UUID_LENGTH and report.server_id != member.uid:
+        raise ReportInvalid(f"server_id: {report.server_id} is not this pod's UID")
+    if report.host_ip and member.host_ip and report.host_ip != member.host_ip:
+        raise ReportInvalid(f"host_ip: {report.host_ip} is not this pod's host {member.host_ip}")
+    if report.pod_name and report.pod_name != member.name:
+        raise ReportInvalid(f"pod_name: {report.pod_name} is not this pod")
 
 
 def _device(item: object) -> Device:

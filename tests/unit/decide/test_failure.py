@@ -4,7 +4,15 @@ import json
 
 import pytest
 from ascend_jobs.api.conditions import Reason
-from ascend_jobs.decide.failure import Failure, delay_left, limit_reached, pod_failure, restarts_after, worst
+from ascend_jobs.decide.failure import (
+    Failure,
+    delay_left,
+    limit_reached,
+    pod_failure,
+    restarts_after,
+    unready_nodes,
+    worst,
+)
 from ascend_jobs.decide.observed import PodPhase
 from builders import NOW, at, ended, make_job, make_node, make_observed, make_pod
 
@@ -34,7 +42,7 @@ INVALID = json.dumps({"reason": "DatasetInvalid", "field": "spec.dataset.uri", "
     ],
 )
 def test_pod_failure(pod, reason, platform, fatal):
-    found = pod_failure(pod, [make_node(0), make_node(1, ready=False)])
+    found = pod_failure(pod, unready_nodes(make_observed(nodes=(make_node(0), make_node(1, ready=False)))))
     assert found is not None
     assert (found.reason, found.platform, found.fatal) == (reason, platform, fatal)
 
@@ -50,7 +58,7 @@ def test_pod_failure(pod, reason, platform, fatal):
     ],
 )
 def test_nothing_is_wrong(pod):
-    assert pod_failure(pod, [make_node(0)]) is None
+    assert pod_failure(pod, frozenset({"node-1"})) is None
 
 
 def test_the_failure_that_decides():
