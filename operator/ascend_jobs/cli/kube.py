@@ -142,10 +142,12 @@ class Kube:
 def _kube_errors(host: str) -> Iterator[None]:
     """Turn the errors of the libraries below into KubeError."""
     from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
     try:
         yield
+    except (ConnectTimeoutError, NewConnectionError) as err:
+        raise KubeError(f"cannot reach the cluster at {host}: {err}") from err
     except (ApiException, HTTPError, OSError, ValueError) as err:
         raise KubeError(f"cannot talk to the cluster at {host}: {err}") from err
 

@@ -205,7 +205,7 @@ def test_a_deleted_job_gives_3(serve: Any, capsys: pytest.CaptureFixture[str], s
 
 def test_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(tmp_path, 1)) == 4
-    assert "cannot talk to the cluster at http://127.0.0.1:1: " in capsys.readouterr().err
+    assert "cannot reach the cluster at http://127.0.0.1:1: " in capsys.readouterr().err
 
 
 def test_no_kubeconfig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
