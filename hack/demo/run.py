@@ -11,7 +11,6 @@ done stays done, a failed job is made anew.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -68,14 +67,19 @@ def deploy() -> None:
 
 
 def apply(file: str, namespace: str) -> None:
-    """Apply the manifest; a job that failed before is deleted first, since its spec cannot be changed."""
-    made = run_quietly("create", "namespace", namespace)
+    """Apply the manifest; a job that failed, or whose spec differs, is made anew, since a spec cannot be changed."""
+    made = kubectl("create", "namespace", namespace)
     if made.returncode and "AlreadyExists" not in made.stderr:
         raise StepFailed(made.stderr.strip())
-    job = run_quietly("get", "finetunejob", JOB, "-n", namespace, "-o", "json")
-    if job.returncode == 0 and json.loads(job.stdout).get("status", {}).get("phase") == "Failed":
-        run("kubectl", "--context", CONTEXT, "delete", "finetunejob", JOB, "-n", namespace)
-    run("kubectl", "--context", CONTEXT, "apply", "-n", namespace, "-f", file)
+    phase = kubectl("get", "finetunejob", JOB, "-n", namespace, "-o", "jsonpath={.status.phase}").stdout
+    said = kubectl("apply", "-n", namespace, "-f", file)
+    if phase == "Failed" or "immutable" in said.stderr:
+        print(f"    the job of an earlier demo {'failed' if phase == 'Failed' else 'had another spec'}: made anew")
+        kubectl("delete", "finetunejob", JOB, "-n", namespace)
+        said = kubectl("apply", "-n", namespace, "-f", file)
+    print(said.stdout, end="")
+    if said.returncode:
+        raise StepFailed(said.stderr.strip())
 
 
 def watch(namespace: str) -> None:
@@ -100,7 +104,7 @@ def run(*command: str) -> None:
         raise StepFailed(f"`{' '.join(command)}` ended with code {done.returncode}")
 
 
-def run_quietly(*arguments: str) -> subprocess.CompletedProcess[str]:
+def kubectl(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run kubectl and return what it says."""
     command = ("kubectl", "--context", CONTEXT, *arguments)
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
