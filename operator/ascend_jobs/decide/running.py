@@ -19,9 +19,14 @@ _PULL_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrIma
 
 
 def trains(pods: Sequence[PodView], status: FineTuneJobStatus) -> bool:
-    """Say whether every trainer runs or has ended well."""
-    running = {pod.index for pod in pods if is_running(pod)}
-    return bool(pods) and all(pod.index in running or pod.index in status.succeeded_ranks for pod in pods)
+    """Say whether every trainer runs or has ended; how it ended the pod's phase will tell."""
+    return bool(pods) and all(has_started(pod) or pod.index in status.succeeded_ranks for pod in pods)
+
+
+def has_started(pod: PodView) -> bool:
+    """Say whether a pod's trainer runs or has run."""
+    trainer = pod.container(names.CONTAINER_TRAINER)
+    return trainer is not None and (trainer.running or trainer.exit_code is not None)
 
 
 def is_running(pod: PodView) -> bool:
@@ -35,10 +40,8 @@ def pod_counts(desired: int, pods: Sequence[PodView], status: FineTuneJobStatus)
     running = sum(is_running(pod) for pod in pods)
     failed = sum(pod.phase is PodPhase.FAILED for pod in pods)
     succeeded = len(status.succeeded_ranks)
-    alive = sum(not pod.finished for pod in pods)
-    return PodCounts(
-        desired=desired, pending=max(0, alive - running), running=running, succeeded=succeeded, failed=failed
-    )
+    pending = sum(not pod.finished and not has_started(pod) for pod in pods)
+    return PodCounts(desired=desired, pending=pending, running=running, succeeded=succeeded, failed=failed)
 
 
 def starting_words(observed: Observed, pods: Sequence[PodView], table: Verdict) -> tuple[Reason, str]:

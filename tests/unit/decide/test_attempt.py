@@ -8,7 +8,7 @@ from ascend_jobs import names
 from ascend_jobs.api.conditions import ConditionType, is_true
 from ascend_jobs.api.finetunejob_status import parse_status
 from ascend_jobs.decide.finetune import plan
-from ascend_jobs.decide.observed import ProgressView
+from ascend_jobs.decide.observed import PodPhase, ProgressView
 from ascend_jobs.decide.plan import Create, Delete, DeleteJob, Kind, Update
 from ascend_jobs.desired.revision import attempt_revision
 from builders import NOW, at, ended, make_child, make_job, make_observed, make_pod
@@ -147,6 +147,14 @@ def test_a_checkpoint_counts_only_in_the_jobs_own_workspace(uri, kept):
     checkpoint = {"step": 4, "uri": uri, "sha256": "ab", "time": "2026-01-01T12:00:00Z"}
     observed = observe(make_pod(0), make_pod(1), changes={"progress": ProgressView(line(5), None, checkpoint)})
     assert (parse_status(plan(observed).status).last_checkpoint is not None) is kept
+
+
+def test_a_trainer_that_has_just_ended_does_not_look_like_one_that_starts():
+    """Its container has exited, the pod's phase follows a moment later."""
+    ending = replace(ended(make_pod(1), 0), phase=PodPhase.RUNNING)
+    status = parse_status(plan(observe(make_pod(0), ending)).status)
+    assert status.phase == "Running"
+    assert (status.pods.running, status.pods.pending) == (1, 0)
 
 
 def test_suspend_records_the_end_of_the_attempt_then_takes_the_pods_away():
