@@ -157,7 +157,7 @@ async def test_a_missing_claim_costs_no_pod(world: World, namespace: str):
 
 async def test_a_finished_job_goes_when_its_time_has_come(world: World, namespace: str):
     async with world.operator():
-        await apply(world, namespace, ttlSecondsAfterFinished=1)
+        await apply(world, namespace, ttlSecondsAfterFinished=8)
         await prepare(world, namespace)
         await end_well(world, namespace, await train(world, namespace, nodes=1))
 
