@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = "ascend-jobs"
 CONTEXT = f"kind-{CLUSTER}"
 JOB = "dictionary"
-QUESTIONS = ("What is a daemon?", "What is spaghetti code?", "What is a kluge?")
+QUESTIONS = ("What is a daemon?", "What is spaghetti code?", "What is a cookie?")
 
 
 class StepFailed(Exception):
@@ -89,7 +89,7 @@ def watch(namespace: str) -> None:
 
 def ask(namespace: str) -> None:
     """Ask both models."""
-    run(*ascendctl(), "ask", f"ftj/{JOB}", "-n", namespace, "--context", CONTEXT, *QUESTIONS)
+    run(*ascendctl(), "ask", f"ftj/{JOB}", "-n", namespace, "--context", CONTEXT, "--max-new-tokens", "48", *QUESTIONS)
 
 
 def ascendctl() -> tuple[str, ...]:

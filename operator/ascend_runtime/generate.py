@@ -39,6 +39,7 @@ def generate(model: Path, adapter: Path | None, prompts: Sequence[str], max_new_
     """
     if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0":
         sys.modules["torch_npu"] = cast("ModuleType", None)  # the import system's mark for "cannot be imported"
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -46,7 +47,7 @@ def generate(model: Path, adapter: Path | None, prompts: Sequence[str], max_new_
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(model)
-    network = AutoModelForCausalLM.from_pretrained(model).eval()
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()  # few CPUs compute in bf16
     if adapter is None:
         return [Answer(prompt, _answer(network, tokenizer, prompt, max_new_tokens), None) for prompt in prompts]
     from peft import PeftModel
