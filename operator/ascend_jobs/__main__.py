@@ -14,6 +14,8 @@ from ascend_jobs.logs import set_up_logs
 from ascend_jobs.settings import Settings, SettingsInvalid
 
 log = structlog.get_logger()
+_END_SECONDS = 5.0
+"""Beyond the draining of the workers: giving the Lease back, closing streams and Kopf take well under a second."""
 
 
 async def run(settings: Settings) -> None:
@@ -21,7 +23,20 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     catch_signals(stop)
     engine = Engine(settings, find_endpoint(settings.kubeconfig, settings.context))
-    await engine.run(stop)
+    bound = asyncio.create_task(bound_end(stop, settings.drain_seconds + _END_SECONDS), name="bound")
+    try:
+        await engine.run(stop)
+    finally:
+        bound.cancel()
+
+
+async def bound_end(stop: asyncio.Event, seconds: float) -> None:
+    """End the process when it still runs so many seconds after `stop`, and say which tasks did not end."""
+    await stop.wait()
+    await asyncio.sleep(seconds)
+    left = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
+    log.error("operator did not end in time", seconds=seconds, tasks=left)
+    os._exit(1)
 
 
 def main() -> int:

@@ -55,7 +55,7 @@ class Reason(StrEnum):
     ALREADY_COMPLETE = "AlreadyComplete"  # the output already held this spec's result
     SUSPENDED = "Suspended"  # spec.suspend is true
     RESUMED = "Resumed"  # spec.suspend went back to false
-    NOT_SUSPENDED = "NotSuspended"
+    NOT_SUSPENDED = "NotSuspended"  # spec.suspend is false
     TTL_EXPIRED = "TTLExpired"  # the finished job is deleted
     # Restarts.
     RESTARTING = "Restarting"  # a new attempt starts from the last checkpoint
@@ -68,17 +68,17 @@ class Reason(StrEnum):
     PLATFORM_BACKOFF_LIMIT_EXCEEDED = "PlatformBackoffLimitExceeded"  # the platform took pods away too often
     INVALID_INPUT = "InvalidInput"  # a phase found its input wrong; its own reason stands before this one
     # Only a new spec helps.
-    SPEC_INVALID = "SpecInvalid"
+    SPEC_INVALID = "SpecInvalid"  # a field says what cannot be; the message names it
     POD_REJECTED = "PodRejected"  # the API server refuses the pods (template, policy)
     # Somebody else has to provide something; looked at again.
-    MISSING_CLAIM = "MissingPersistentVolumeClaim"
+    MISSING_CLAIM = "MissingPersistentVolumeClaim"  # a claim that a URI names is not there
     OUTPUT_IN_USE = "OutputInUse"  # an older job writes to the same output
     NPU_COUNT_NOT_ALLOWED = "NpuCountNotAllowed"  # no family of the nodes that are there allows npusPerNode
     NAME_CONFLICT = "NameConflict"  # an object that is not ours has a child's name
-    QUOTA_EXCEEDED = "QuotaExceeded"
+    QUOTA_EXCEEDED = "QuotaExceeded"  # a ResourceQuota of the namespace refuses the pods
     NAMESPACE_TERMINATING = "NamespaceTerminating"  # nothing can be made in it any more
-    NOT_STALLED = "NotStalled"
-    NOT_FAILED = "NotFailed"
+    NOT_STALLED = "NotStalled"  # nobody has to act
+    NOT_FAILED = "NotFailed"  # the job has not failed
 
 
 class Condition(Model):
