@@ -17,7 +17,7 @@ from typing import Any
 from ascend_jobs import names
 
 from ascend_runtime.config import Config, parse_config
-from ascend_runtime.errors import EXIT_PEER_LOST, Fenced, InvalidInput, PeerLost, Reason
+from ascend_runtime.errors import Fenced, InvalidInput, PeerLost, Reason
 from ascend_runtime.report import write_termination
 from ascend_runtime.sigterm import exit_on_sigterm
 
@@ -49,7 +49,7 @@ def _verdict(error: Exception) -> tuple[int, Mapping[str, Any]]:
     if isinstance(error, Fenced):
         return names.EXIT_FENCED, {"reason": "Fenced", "message": str(error)}
     if isinstance(error, PeerLost):
-        return EXIT_PEER_LOST, {"reason": "Error", "message": str(error)}
+        return names.EXIT_PEER_LOST, {"reason": "Error", "message": str(error)}
     code, told = getattr(error, "code", 1), getattr(error, "message", None)
     if isinstance(code, int) and isinstance(told, dict):
         return code, told

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-EXIT_PEER_LOST = 76
-"""Exit code (sysexits EX_PROTOCOL) of a rank that stopped because another one went away; the cause is in that pod."""
-
 
 class Reason(StrEnum):
     """What is wrong with the input of a phase; only a change by the user helps."""

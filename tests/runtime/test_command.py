@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ascend_runtime.errors import EXIT_PEER_LOST
+from ascend_jobs import names
 from ascend_runtime.folders import read_manifest
 from ascend_runtime.prepare import prepare
 from ascend_runtime.report import MESSAGE_LIMIT, write_termination
@@ -99,11 +99,11 @@ def child(folder, rank, code, message=None):
 @pytest.mark.parametrize(
     ("codes", "code", "message"),
     [
-        pytest.param({0: EXIT_PEER_LOST, 1: 1}, 1, "of rank 1", id="the-error-not-those-it-took-along"),
+        pytest.param({0: names.EXIT_PEER_LOST, 1: 1}, 1, "of rank 1", id="the-error-not-those-it-took-along"),
         pytest.param({0: 1, 1: 65}, 65, "of rank 1", id="wrong-input-first"),
-        pytest.param({0: 75, 1: EXIT_PEER_LOST}, 75, "of rank 0", id="fenced"),
+        pytest.param({0: 75, 1: names.EXIT_PEER_LOST}, 75, "of rank 0", id="fenced"),
         pytest.param(
-            {0: EXIT_PEER_LOST, 1: -9}, 137, "rank 1 ended with code 137 (SIGKILL; usually the memory", id="oom"
+            {0: names.EXIT_PEER_LOST, 1: -9}, 137, "rank 1 ended with code 137 (SIGKILL; usually the memory", id="oom"
         ),
         pytest.param({0: -11, 1: -15}, 139, "rank 0 ended with code 139 (SIGSEGV)", id="crash-not-our-own-sigterm"),
     ],

@@ -8,15 +8,15 @@ import shutil
 import signal
 
 import pytest
+from ascend_jobs import names
 from ascend_runtime.chain import Point, point_folder, read_points, read_records, write_record
-from ascend_runtime.errors import EXIT_PEER_LOST
 from ascend_runtime.folders import read_json, read_manifest
 from ascend_runtime.prepare import prepare
 from runtime.builders import make_config, make_document, make_table
 from runtime.ranks import kill_at, train_ranks
 
 STEPS = {"training.hyperparameters.maxSteps": 6}
-LOST = {EXIT_PEER_LOST}
+LOST = {names.EXIT_PEER_LOST}
 
 
 def prepared(home, changes=None):
@@ -158,7 +158,7 @@ def test_a_killed_run_continues_bit_for_bit(home, reference):
     document = prepared(home)
     killed, other = train_ranks(document, home / "log", fault=die_in_step(5))
     assert killed.code == -signal.SIGKILL
-    assert other.code == EXIT_PEER_LOST
+    assert other.code == names.EXIT_PEER_LOST
     assert "another rank went away" in other.message["message"]
     resumed, _ = train_ranks(document, home / "log", attempt=1)
     assert read_records(home / "workspace")[1] == Point(0, 4)
@@ -199,7 +199,7 @@ def test_an_attempt_that_is_over_publishes_nothing(home):
     document = prepared(home)
     fault = start_attempt_in_step(3, home / "workspace", 1)
     first, second = train_ranks(document, home / "log", fault=fault)
-    assert (first.code, second.code) == (75, EXIT_PEER_LOST)
+    assert (first.code, second.code) == (75, names.EXIT_PEER_LOST)
     assert read_points(home / "workspace") == {Point(0, 2)}
     assert not (home / "models" / "faq").exists()
 

@@ -21,7 +21,6 @@ from typing import Any
 from ascend_jobs import names
 
 from ascend_runtime.config import Config
-from ascend_runtime.errors import EXIT_PEER_LOST
 from ascend_runtime.folders import read_json
 from ascend_runtime.sigterm import start_child
 from ascend_runtime.train.placement import Placement, placement, read_table
@@ -129,7 +128,7 @@ def _stop(children: Sequence[_Child]) -> None:
 
 def _most_telling(failed: Sequence[_Child]) -> RanksFailed:
     """Choose the rank whose end explains the others': wrong input, fenced, an error; last those that lost a peer."""
-    order = {names.EXIT_INVALID_INPUT: 0, names.EXIT_FENCED: 1, EXIT_PEER_LOST: 3, 128 + signal.SIGTERM: 4}
+    order = {names.EXIT_INVALID_INPUT: 0, names.EXIT_FENCED: 1, names.EXIT_PEER_LOST: 3, 128 + signal.SIGTERM: 4}
     child = min(failed, key=lambda child: order.get(_exit_code(child), 2))
     code = _exit_code(child)
     silent = {"reason": "Error", "message": f"rank {child.rank} ended with code {code}{_hint(child)}"}
