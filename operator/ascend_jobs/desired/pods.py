@@ -111,13 +111,6 @@ def prepare_pod(job: FineTuneJob, number: int, settings: PodSettings) -> dict[st
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def master_address(job: FineTuneJob) -> str:
-    """Return the name under which rank 0 is found; its own loopback when it is alone."""
-    if job.spec.nodes == 1:
-        return "127.0.0.1"
-    return f"{names.service_name(job.base)}.{job.metadata.namespace}.svc"
-
-
 def _pod_spec(job: FineTuneJob, settings: PodSettings, volumes: list[dict[str, Any]]) -> dict[str, Any]:
     secrets = (*settings.pull_secrets, *(secret.name for secret in job.spec.runtime.image_pull_secrets))
     return {
@@ -172,7 +165,7 @@ def _wait(job: FineTuneJob, attempt: int, settings: PodSettings) -> dict[str, An
 def _rendezvous_env(job: FineTuneJob) -> list[dict[str, Any]]:
     spec = job.spec
     return [
-        _value("MASTER_ADDR", master_address(job)),
+        _master_address(job),
         _value("MASTER_PORT", str(names.MASTER_PORT)),
         _value("NNODES", str(spec.nodes)),
         _field("NODE_RANK", f"metadata.annotations['{names.HCCL_RANK_INDEX}']"),
@@ -180,6 +173,13 @@ def _rendezvous_env(job: FineTuneJob) -> list[dict[str, Any]]:
         _value("WORLD_SIZE", str(spec.nodes * spec.npus_per_node)),
         _value("HCCL_CONNECT_TIMEOUT", str(_WAIT_SECONDS)),
     ]
+
+
+def _master_address(job: FineTuneJob) -> dict[str, Any]:
+    """Return where rank 0 is found: by the Service's name; by the pod's own address when it is alone."""
+    if job.spec.nodes == 1:
+        return _field("MASTER_ADDR", "status.podIP")
+    return _value("MASTER_ADDR", f"{names.service_name(job.base)}.{job.metadata.namespace}.svc")
 
 
 def _common_env(attempt: int) -> list[dict[str, Any]]:

@@ -39,15 +39,21 @@ def test_ranks_differ_by_name_and_rank_index_alone():
 @pytest.mark.parametrize(
     ("spec", "address", "waits", "table"),
     [
-        pytest.param({"nodes": 1}, "127.0.0.1", False, False, id="alone"),
+        pytest.param({"nodes": 1}, None, False, False, id="alone"),
         pytest.param({"nodes": 2}, "faq-ftj.team-a.svc", True, True, id="two"),
         pytest.param({"nodes": 2, "runtime": {"rankTable": "Never"}}, "faq-ftj.team-a.svc", True, False, id="never"),
-        pytest.param({"nodes": 1, "runtime": {"rankTable": "Always"}}, "127.0.0.1", True, True, id="always"),
+        pytest.param({"nodes": 1, "runtime": {"rankTable": "Always"}}, None, True, True, id="always"),
     ],
 )
 def test_rendezvous(spec, address, waits, table):
     template = template_of(make_job(**spec))
     assert env(trainer(template))["MASTER_ADDR"] == address
+    own = [
+        e["valueFrom"]["fieldRef"]["fieldPath"]
+        for e in trainer(template)["env"]
+        if e["name"] == "MASTER_ADDR" and "valueFrom" in e
+    ]
+    assert own == ([] if address else ["status.podIP"]), "what `wait` finds as rank 0 in a table of one"
     assert bool(template["spec"]["initContainers"]) is waits
     assert (names.ENV_RANK_TABLE_FILE in env(trainer(template))) is table
 
