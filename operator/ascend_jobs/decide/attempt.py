@@ -74,9 +74,7 @@ def decide_attempt_end(observed: Observed) -> Decision | None:
     )
     message = f"attempt {status.attempt.number} ended: {failure.message}"
     event = Event(Reason.RESTARTING, message, warning=True)
-    return Decision(
-        next_attempt(status), Phase.RESTARTING, Reason.RESTARTING, message, events=(event,), requeue_after=0.0
-    )
+    return replace(_restarting(next_attempt(status), message, (), 0.0), events=(event,))
 
 
 def next_attempt(status: FineTuneJobStatus) -> FineTuneJobStatus:

@@ -50,8 +50,15 @@ def test_restart(pods, attempt, number, counters):
 
 
 def test_a_restart_is_recorded_before_anything_is_done():
-    decided = plan(observe(make_pod(0), ended(make_pod(1), 1, "boom")))
+    was = [
+        {"type": t, "status": "True", "reason": "X", "lastTransitionTime": NOW.isoformat()}
+        for t in ("Running", "RankTableReady")
+    ]
+    decided = plan(observe(make_pod(0), ended(make_pod(1), 1, "boom"), status={"conditions": was}))
     assert decided.actions == ()
+    conditions = parse_status(decided.status).conditions
+    assert not is_true(conditions, ConditionType.RUNNING), "nothing of the new attempt runs yet"
+    assert not is_true(conditions, ConditionType.RANK_TABLE_READY)
     assert parse_status(decided.status).last_failure.message == "faq-ftj-0-worker-1: trainer exited with code 1: boom"
 
 
