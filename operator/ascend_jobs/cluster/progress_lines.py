@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -17,6 +17,9 @@ LONGEST_LINE = 8 << 10
 """Bytes; a longer line is not read."""
 _MOST = 2**53
 """The largest count; above it JSON numbers are not exact everywhere."""
+
+_LONGEST_SECONDS = 10**9
+"""Thirty years; a longer time left is told as that."""
 
 Check = Callable[[Any], Any]
 """Returns the value to keep; raises ValueError when it is none."""
@@ -44,7 +47,7 @@ def _count(value: object) -> int:
 
 
 def _seconds(value: object) -> int:
-    return _count(int(_amount(value)))
+    return min(_count(int(_amount(value))), _LONGEST_SECONDS)
 
 
 def _number(value: object) -> float:
@@ -76,9 +79,11 @@ def _digest(value: object) -> str:
 
 
 def _moment(value: object) -> str:
-    if not isinstance(value, str) or len(value) > 40 or datetime.fromisoformat(value).tzinfo is None:
+    """Return a time with whole seconds in UTC, as a status keeps it."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) and len(value) <= 40 else None
+    if moment is None or moment.tzinfo is None or not 1970 <= moment.year <= 9998:
         raise ValueError(value)
-    return value
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 _EVENTS: Mapping[str, Mapping[str, Check]] = {

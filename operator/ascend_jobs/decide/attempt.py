@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ascend_jobs import names
-from ascend_jobs.api.conditions import ConditionStatus, Reason
+from ascend_jobs.api.conditions import ConditionStatus, ConditionType, Reason, condition
 from ascend_jobs.api.finetunejob_status import Attempt, FineTuneJobStatus
 from ascend_jobs.decide.decision import Decision, Phase, Verdict
 from ascend_jobs.decide.end import artifacts_of, complete, failed
@@ -18,7 +18,6 @@ from ascend_jobs.decide.failure import (
     Failure,
     cause_is_due,
     delay_left,
-    last_words,
     limit_reached,
     pod_failure,
     restarts_after,
@@ -30,6 +29,7 @@ from ascend_jobs.decide.plan import Action, Create, Delete, Event, Kind, Update
 from ascend_jobs.decide.profile import pod_settings
 from ascend_jobs.decide.ranktable import decide_rank_table
 from ascend_jobs.decide.running import progress_end, progress_of, starting_words, trains
+from ascend_jobs.decide.words import last_words
 from ascend_jobs.desired.pods import worker_pod, worker_template
 from ascend_jobs.desired.revision import attempt_revision, template_digest
 from ascend_jobs.desired.service import master_selector, master_service
@@ -79,7 +79,7 @@ def decide_attempt_end(observed: Observed) -> Decision | None:
 
 def next_attempt(status: FineTuneJobStatus) -> FineTuneJobStatus:
     """Return the status with the following attempt recorded, not started."""
-    return status.evolve(attempt=Attempt(number=status.attempt.number + 1), succeeded_ranks=())
+    return status.evolve(attempt=Attempt(number=status.attempt.number + 1), succeeded_ranks=(), artifacts=())
 
 
 def decide_attempt_start(observed: Observed) -> Decision | None:
@@ -119,6 +119,8 @@ def decide_attempt_run(observed: Observed) -> Decision:
         failure = Failure(Reason.POD_LOST, f"ControllerRevision {status.attempt.revision} is gone", platform=True)
         again = next_attempt(status).evolve(last_failure=failure.record(observed))
         return _restarting(again, failure.message, (), 0.0)
+    if not pods and _template_changed(observed, status):
+        return _restarting(next_attempt(status), "takes the changed pod template", (), 0.0)
     table = decide_rank_table(observed, pods)
     status = status.evolve(rank_table=table.status)
     if len(status.succeeded_ranks) == observed.job.spec.nodes:
@@ -207,6 +209,18 @@ def _with_end(status: FineTuneJobStatus, pods: tuple[PodView, ...]) -> FineTuneJ
     return progress_end(status, words)
 
 
+def _template_changed(observed: Observed, status: FineTuneJobStatus) -> bool:
+    """Say whether pods that the API server refused would be made of something else now: a user has mended them.
+
+    In all other cases an attempt keeps what it is made of.
+    """
+    stalled = condition(status.conditions, ConditionType.STALLED)
+    if stalled is None or stalled.reason != Reason.POD_REJECTED:
+        return False
+    now = worker_template(observed.job, status.attempt.number, pod_settings(observed))
+    return template_digest(now) != status.attempt.template_sha256
+
+
 def _missing_pods(
     observed: Observed, pods: tuple[PodView, ...], status: FineTuneJobStatus, template: dict[str, object]
 ) -> tuple[Action, ...]:
@@ -258,7 +272,7 @@ def _restarting(
 
 def _trainer_image(template: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     containers = template["spec"]["containers"]
-    return next((c["image"] for c in containers if c["name"] == names.CONTAINER_TRAINER), "")
+    return next((c.get("image", "") for c in containers if c.get("name") == names.CONTAINER_TRAINER), "")
 
 
 def _sooner(first: float | None, second: float | None) -> float | None:

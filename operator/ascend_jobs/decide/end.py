@@ -12,6 +12,8 @@ from ascend_jobs.decide.decision import Decision, Phase
 from ascend_jobs.decide.failure import Failure
 from ascend_jobs.decide.observed import Observed
 from ascend_jobs.decide.plan import Action, Delete, DeleteJob, Event, Kind
+from ascend_jobs.decide.validate import is_within
+from ascend_jobs.decide.words import count_of
 from ascend_jobs.desired.volumes import workspace_uri
 
 _ARTIFACTS = 16
@@ -52,24 +54,23 @@ def decide_end(observed: Observed) -> Decision | None:
 def artifacts_of(observed: Observed, words: dict[str, Any]) -> tuple[Artifact, ...]:
     """Return the artifacts that a phase's last words name, of those only what lies in the job's own folders."""
     job = observed.job
-    folders = (job.spec.output.uri.rstrip("/"), workspace_uri(job))
+    folders = (job.spec.output.uri, workspace_uri(job))
     given = words.get("artifacts")
     found = []
     for item in given[:_ARTIFACTS] if isinstance(given, list) else []:
         uri = item.get("uri") if isinstance(item, dict) else None
-        if isinstance(uri, str) and uri.rstrip("/").startswith(folders):
+        if isinstance(uri, str) and any(is_within(uri, folder) for folder in folders):
             found.append(_artifact(item, uri))
     kind = "model" if job.spec.training.method.value == "full" else "adapter"
     return tuple(found) or (Artifact(type=kind, uri=job.spec.output.uri),)
 
 
 def _artifact(item: dict[str, Any], uri: str) -> Artifact:
-    size = item.get("sizeBytes")
     return Artifact(
         type=str(item.get("type") or "")[:64],
         uri=uri[:2048],
         sha256=str(item.get("sha256") or "")[:64],
-        size_bytes=size if isinstance(size, int) and size >= 0 else 0,
+        size_bytes=count_of(item, "sizeBytes") or 0,
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.conditions import Reason
 from ascend_jobs.api.finetunejob_status import LastFailure, Restarts
 from ascend_jobs.decide.observed import ContainerView, Observed, PodPhase, PodView
+from ascend_jobs.decide.words import last_words, reason_of
 
 _PLATFORM_REASONS = frozenset(
     {
@@ -22,6 +21,7 @@ _PLATFORM_REASONS = frozenset(
         "Terminated",
         "Shutdown",
         "UnexpectedAdmissionError",
+        "TopologyAffinityError",
         "NodeAffinity",
     }
 )
@@ -29,6 +29,7 @@ _PLATFORM_REASONS = frozenset(
 _MESSAGE_LENGTH = 1000
 _CAUSE_SECONDS = 10.0
 """How long a failed pod that caused the others' ends may take to reach the API server, its kubelet being alive."""
+_LONGEST_PLATFORM_DELAY = 60.0
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 360.0
 """Seconds before the attempt after a program failure, doubled each time: as the Job controller does."""
 
@@ -115,22 +116,20 @@ def limit_reached(observed: Observed, failure: Failure) -> Reason | None:
 
 
 def delay_left(observed: Observed) -> float:
-    """Return seconds until the next attempt may start; 0 after a fault of the platform."""
+    """Return seconds until the next attempt may start.
+
+    After a failure of the program as the Job controller has it; after the first fault of the platform none, later ones
+    wait too, lest a node that refuses every pod spends the whole budget in seconds.
+    """
     failure, restarts = observed.job.status.last_failure, observed.job.status.restarts
-    if failure is None or restarts.program == 0 or failure.exit_code is None or failure.reason != Reason.POD_FAILED:
+    if failure is None:
         return 0.0
-    delay = min(_FIRST_DELAY * 2 ** min(restarts.program - 1, 10), _LONGEST_DELAY)
+    by_program = failure.reason == Reason.POD_FAILED
+    number = restarts.program if by_program else restarts.platform - 1
+    if number < 1:
+        return 0.0
+    delay = min(_FIRST_DELAY * 2 ** min(number - 1, 10), _LONGEST_DELAY if by_program else _LONGEST_PLATFORM_DELAY)
     return max(0.0, (failure.time + timedelta(seconds=delay) - observed.now).total_seconds())
-
-
-def last_words(container: ContainerView | None) -> dict[str, Any]:
-    """Return a container's termination message as an object; plain text becomes {"message": text}."""
-    text = container.exit_message if container is not None else ""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {"message": text.strip()[-_MESSAGE_LENGTH:]}
-    return found if isinstance(found, dict) else {"message": text}
 
 
 def _how_lost(pod: PodView) -> str:
@@ -140,15 +139,15 @@ def _how_lost(pod: PodView) -> str:
 
 
 def _ended(pod: PodView) -> Failure:
-    broken = next((c for c in pod.containers if c.exit_code not in (None, 0)), None)
-    if pod.reason in _PLATFORM_REASONS or pod.reason.startswith("OutOf"):
+    broken = _broken(pod)
+    if pod.reason in _PLATFORM_REASONS or pod.reason.startswith("OutOf") or not pod.containers:
         return Failure(Reason.POD_LOST, f"{pod.name}: {pod.reason}: {pod.message}", pod, platform=True)
     if broken is None:
         return Failure(Reason.POD_FAILED, f"{pod.name}: {pod.reason or 'failed'} {pod.message}".strip(), pod)
     words = last_words(broken)
     sentence = str(words.get("message") or broken.exit_reason or "no message")
     if broken.exit_code == names.EXIT_INVALID_INPUT:
-        reason, field = str(words.get("reason") or Reason.INVALID_INPUT), words.get("field")
+        reason, field = reason_of(words, Reason.INVALID_INPUT), words.get("field")
         return Failure(reason, f"{field}: {sentence}" if field else sentence, pod, broken.exit_code, fatal=True)
     if broken.exit_code == names.EXIT_FENCED:
         return Failure(Reason.FENCED, f"{pod.name}: {sentence}", pod, broken.exit_code, platform=True)
@@ -160,3 +159,10 @@ def _ended(pod: PodView) -> Failure:
         told += f" ({broken.exit_reason})"
     waited = broken.name == names.CONTAINER_WAIT
     return Failure(Reason.POD_FAILED, f"{told}: {sentence}", pod, broken.exit_code, platform=waited)
+
+
+def _broken(pod: PodView) -> ContainerView | None:
+    """Return the container that failed: ours before a sidecar, which may end as it likes."""
+    failed = [c for c in pod.containers if c.exit_code not in (None, 0)]
+    ours = (names.CONTAINER_TRAINER, names.CONTAINER_PREPARE, names.CONTAINER_WAIT)
+    return min(failed, key=lambda c: ours.index(c.name) if c.name in ours else len(ours), default=None)

@@ -52,6 +52,8 @@ def unreadable(
 ) -> Mapping[str, Any]:
     """Return the status of a job whose spec cannot be read: Stalled, with the field path."""
     job = FineTuneJob.without_spec({"metadata": dict(metadata), "status": dict(status)})
+    if any(is_true(job.status.conditions, end) for end in (ConditionType.COMPLETE, ConditionType.FAILED)):
+        return status
     observed = Observed(job=job, now=now)
     return status_of(observed, stalled(job.status, Reason.SPEC_INVALID, error.message, None)).wire()
 

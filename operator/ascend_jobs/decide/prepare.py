@@ -12,15 +12,15 @@ from ascend_jobs.decide.end import artifacts_of, complete, failed
 from ascend_jobs.decide.failure import (
     Failure,
     delay_left,
-    last_words,
     limit_reached,
     pod_failure,
     restarts_after,
     unready_nodes,
 )
 from ascend_jobs.decide.observed import Observed, PodPhase, PodView
-from ascend_jobs.decide.plan import Action, Create, Event, Kind
+from ascend_jobs.decide.plan import Action, Create, Delete, Event, Kind
 from ascend_jobs.decide.profile import pod_settings
+from ascend_jobs.decide.words import count_of, last_words
 from ascend_jobs.desired.pods import prepare_pod
 
 
@@ -57,7 +57,12 @@ def _no_pod(observed: Observed) -> Decision:
         message = f"next try in {wait:.0f} s: {status.last_failure.message if status.last_failure else ''}"
         return _preparing(status, message, requeue_after=wait)
     create = Create(Kind.POD, prepare_pod(job, status.prepare.number, pod_settings(observed)))
-    return _preparing(status, "makes the pod that checks and tokenises the data", create)
+    earlier = [
+        Delete(Kind.POD, p.name, p.uid)
+        for p in observed.pods
+        if p.role == names.ROLE_PREPARE and not p.finished and not p.deleting
+    ]
+    return _preparing(status, "makes the pod that checks and tokenises the data", *earlier, create)
 
 
 def _succeeded(observed: Observed, pod: PodView) -> Decision:
@@ -103,16 +108,11 @@ def _where(pod: PodView) -> str:
 
 def _counts(prepare: Prepare, words: dict[str, Any]) -> Prepare:
     """Take the counts out of the last words; `documents` is always set, for it says that the phase is done."""
-
-    def count(key: str) -> int | None:
-        value = words.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
     digest = words.get("dataset")
     return prepare.evolve(
-        documents=count("documents") or 0,
-        train_documents=count("trainDocuments"),
-        validation_documents=count("validationDocuments"),
-        tokens=count("tokens"),
+        documents=count_of(words, "documents") or 0,
+        train_documents=count_of(words, "trainDocuments"),
+        validation_documents=count_of(words, "validationDocuments"),
+        tokens=count_of(words, "tokens"),
         dataset=digest[:128] if isinstance(digest, str) else None,
     )

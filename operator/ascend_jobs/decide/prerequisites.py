@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ascend_jobs.api.conditions import Reason
+from ascend_jobs.decide.attempt import old_pods
 from ascend_jobs.decide.decision import Decision, stalled
 from ascend_jobs.decide.observed import Observed
 from ascend_jobs.decide.profile import families
@@ -18,12 +21,17 @@ def decide_prerequisites(observed: Observed) -> Decision | None:
         return None
     findings = spec_findings(job, observed.defaults.image)
     if findings:
-        return stalled(job.status, Reason.SPEC_INVALID, findings, None)
+        return _stalled(observed, Reason.SPEC_INVALID, findings, None)
     for check in (_npu_count, _missing_claims, _rival):
         found = check(observed)
         if found is not None:
-            return stalled(job.status, *found, RETRY_SECONDS)
+            return _stalled(observed, *found, RETRY_SECONDS)
     return None
+
+
+def _stalled(observed: Observed, reason: Reason, message: str, retry_after: float | None) -> Decision:
+    """Stall, and let go of what an ended attempt still holds."""
+    return replace(stalled(observed.job.status, reason, message, retry_after), actions=old_pods(observed))
 
 
 def _npu_count(observed: Observed) -> tuple[Reason, str] | None:

@@ -27,6 +27,8 @@ from ascend_jobs.domain.ranktable import INITIALIZING, Member, missing, rank_tab
 TOUCHES = (0.0, 1.0, 3.0, 10.0)
 """Seconds after a publication at which pods that still wait are touched."""
 _SHOWN = 3
+_DIGITS = 15
+"""Digits of a version that are read as a number."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def decide_rank_table(observed: Observed, pods: Sequence[PodView]) -> TableDecis
     current = _current(observed)
     if current is None or not _holds(current, content):
         return _publish(observed, pods, current, content)
-    version = int(current.manifest["data"][names.RANK_TABLE_VERSION_KEY])
+    version = _version_of(current)
     touches, requeue_after = _touches(observed, pods, version, _published_at(current), content)
     known = _known(observed, status, version, content)
     waiting = [pod for pod in pods if not has_passed_wait(pod)]
@@ -105,14 +107,14 @@ def _publish(
 ) -> TableDecision:
     """Write the content with the next version, then touch every pod that waits."""
     job, now = observed.job, observed.now.timestamp()
-    seen = int(current.manifest["data"].get(names.RANK_TABLE_VERSION_KEY, "0")) if current else -1
-    version = max(seen, job.status.rank_table.version if current is None else seen) + 1
+    seen = _version_of(current) if current else -1
+    version = max(seen, job.status.rank_table.version) + 1
     data = {**content.data, names.RANK_TABLE_VERSION_KEY: str(version)}
     manifest = rank_table_configmap(job, data, ring(observed), now)
     if current is None:
         write: Action = Create(Kind.CONFIG_MAP, manifest)
     else:
-        gone = {key: None for key in current.manifest["data"] if key not in data}
+        gone = {key: None for key in current.manifest.get("data") or {} if key not in data}
         patch = {"metadata": {"annotations": manifest["metadata"]["annotations"]}, "data": {**data, **gone}}
         write = Update(Kind.CONFIG_MAP, current.name, current.uid, patch, current.version)
     touches, requeue_after = _touches(observed, pods, version, now, content)
@@ -143,10 +145,10 @@ def _touches(
 
 def _known(observed: Observed, status: RankTableStatus, version: int, content: _Content) -> RankTableStatus:
     """Return the status of a table that was seen published; a new version is not ready yet."""
-    if content.reason is not Reason.RANK_TABLE_PUBLISHED:
-        return RankTableStatus(version=version)
-    digest = hashlib.sha256(content.data[names.RANK_TABLE_KEY].encode()).hexdigest()
     ready = status.ready_time if status.version == version else None
+    if content.reason is not Reason.RANK_TABLE_PUBLISHED:
+        return RankTableStatus(version=version, ready_time=ready)
+    digest = hashlib.sha256(content.data[names.RANK_TABLE_KEY].encode()).hexdigest()
     return RankTableStatus(version=version, devices=content.devices, sha256=digest, ready_time=ready)
 
 
@@ -157,7 +159,14 @@ def _current(observed: Observed) -> ChildView | None:
 
 def _holds(current: ChildView, content: _Content) -> bool:
     data = dict(current.manifest.get("data") or {})
-    return data.pop(names.RANK_TABLE_VERSION_KEY, "").isdigit() and data == content.data
+    data.pop(names.RANK_TABLE_VERSION_KEY, None)
+    return _version_of(current) >= 0 and data == content.data
+
+
+def _version_of(current: ChildView) -> int:
+    """Return the published version, -1 when somebody wrote something else there."""
+    text = (current.manifest.get("data") or {}).get(names.RANK_TABLE_VERSION_KEY, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else -1
 
 
 def _published_at(current: ChildView) -> float:

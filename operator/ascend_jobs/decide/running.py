@@ -11,6 +11,7 @@ from ascend_jobs.api.conditions import ConditionStatus, Reason
 from ascend_jobs.api.finetunejob_status import FineTuneJobStatus, LastCheckpoint, PodCounts, Progress
 from ascend_jobs.decide.decision import Verdict
 from ascend_jobs.decide.observed import Observed, PodPhase, PodView
+from ascend_jobs.decide.words import count_of
 from ascend_jobs.desired.volumes import workspace_uri
 
 PROGRESS_SECONDS = 10.0
@@ -91,12 +92,13 @@ def progress_words(progress: Progress | None) -> str:
     return ", ".join(parts)
 
 
-def progress_end(status: FineTuneJobStatus, words: Mapping[str, Any]) -> FineTuneJobStatus:
+def progress_end(status: FineTuneJobStatus, words: dict[str, Any]) -> FineTuneJobStatus:
     """Return the status with the final figures of rank 0's last words."""
     progress = status.progress or Progress()
     changes: dict[str, Any] = {"estimated_seconds_left": 0}
-    if isinstance(words.get("steps"), int):
-        changes |= {"step": words["steps"], "total_steps": words["steps"]}
+    steps = count_of(words, "steps")
+    if steps is not None:
+        changes |= {"step": steps, "total_steps": steps}
     for key, field in (("loss", "loss"), ("validationLoss", "validation_loss")):
         if isinstance(words.get(key), float):
             changes[field] = _rounded(words[key])

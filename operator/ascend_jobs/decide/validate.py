@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from ascend_jobs import names
 from ascend_jobs.api.finetunejob import FineTuneJob
 from ascend_jobs.desired.volumes import uris
 
@@ -63,9 +65,29 @@ def _template(job: FineTuneJob) -> Iterator[Finding]:
     spec = template.get("spec")
     if isinstance(spec, dict) and spec.get("restartPolicy", "Never") != "Never":
         yield "spec.runtime.podTemplate.spec.restartPolicy", "is always Never: the operator restarts the whole group"
-    for field, kind in (("containers", list), ("initContainers", list), ("volumes", list)):
-        if isinstance(spec, dict) and not isinstance(spec.get(field, kind()), kind):
-            yield f"spec.runtime.podTemplate.spec.{field}", "is to be a list"
+    if isinstance(spec, dict):
+        yield from _named_items(spec)
+    metadata = template.get("metadata")
+    for field in ("labels", "annotations"):
+        texts = (metadata.get(field) if isinstance(metadata, dict) else None) or {}
+        if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
+            yield f"spec.runtime.podTemplate.metadata.{field}", "is to be an object of texts"
+
+
+def _named_items(spec: dict[str, Any]) -> Iterator[Finding]:
+    for field in ("containers", "initContainers", "volumes"):
+        items = spec.get(field) or []
+        if not isinstance(items, list) or not all(
+            isinstance(i, dict) and isinstance(i.get("name"), str) for i in items
+        ):
+            yield f"spec.runtime.podTemplate.spec.{field}", "is to be a list of objects that have a name"
+        elif field == "containers" and any(item["name"] != names.CONTAINER_TRAINER for item in items):
+            yield (
+                "spec.runtime.podTemplate.spec.containers",
+                "may only hold trainer; a sidecar goes into initContainers with restartPolicy Always, to end with it",
+            )
+        elif any("image" in item and not isinstance(item["image"], str) for item in items):
+            yield f"spec.runtime.podTemplate.spec.{field}", "an image is to be a text"
 
 
 def _image(job: FineTuneJob, default_image: str) -> Iterator[Finding]:

@@ -210,7 +210,10 @@ def _fixed(template: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
     """Return the template with what the operator relies on put back, whatever the user's part says."""
     metadata = template["metadata"]
     return {
-        "metadata": {"labels": {**metadata["labels"], **labels}, "annotations": metadata.get("annotations") or {}},
+        "metadata": {
+            "labels": {**(metadata.get("labels") or {}), **labels},
+            "annotations": metadata.get("annotations") or {},
+        },
         "spec": {**template["spec"], "restartPolicy": "Never"},
     }
 

@@ -18,6 +18,8 @@ INITIALIZING = '{"status":"initializing"}'
 """The document before all ranks are known, and again after a loss."""
 
 _UUID_LENGTH = 36
+_NAME = 253
+"""Longest name of a pod (RFC 1123 subdomain), in characters."""
 _REPORTS = 8192
 """Reports whose reading is kept: each pass over a job reads those of all its pods again."""
 _MAX_REPORT = 64 * 1024
@@ -141,9 +143,14 @@ def _parse(text: str) -> _Report:
     devices = tuple(_device(item) for item in report["devices"])
     if len({d.device_id for d in devices}) != len(devices):
         raise ReportInvalid("devices: a device_id stands there twice")
-    server = str(report.get("server_id") or "")
-    host = str(report.get("host_ip") or (server if _is_address(server) else ""))
-    return _Report(str(report.get("pod_name") or ""), server, host, devices)
+    server = _text(report.get("server_id"))
+    host = _text(report.get("host_ip")) or (server if _is_address(server) else "")
+    return _Report(_text(report.get("pod_name")), server, host, devices)
+
+
+def _text(value: object) -> str:
+    """Return a text that may be shown, "" for everything else."""
+    return value[:_NAME].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _check_fit(report: _Report, member: Member) -> None:

@@ -34,7 +34,18 @@ CHECKPOINT = {
     "sha256": "0" * 64,
     "time": "2026-01-01T00:00:00Z",
 }
-VALIDATION = {"event": "validation", "step": 100, "loss": 1.72, "time": "2026-01-01T00:00:00+08:00"}
+VALIDATION = {"event": "validation", "step": 100, "loss": 1.72, "time": "2026-01-01T00:00:00Z"}
+
+
+def test_a_time_is_kept_as_a_status_has_it():
+    """Whole seconds in UTC; else a checkpoint would differ from what was written of it, at every pass."""
+    line = {**VALIDATION, "time": "2026-01-01T08:00:00.75+08:00"}
+    assert parse_line(json.dumps(line).encode()) == ("validation", without_event(VALIDATION))
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "2026-01-01T00:00:00"])
+def test_a_time_that_no_status_takes_drops_the_line(time):
+    assert parse_line(json.dumps({**VALIDATION, "time": time}).encode()) is None
 
 
 def without_event(line: dict) -> dict:

@@ -29,6 +29,17 @@ INVALID = json.dumps({"reason": "DatasetInvalid", "field": "spec.dataset.uri", "
         pytest.param(ended(make_pod(), 65, INVALID), "DatasetInvalid", False, True, id="wrong-input"),
         pytest.param(ended(make_pod(), 65, "no JSON"), Reason.INVALID_INPUT, False, True, id="wrong-input-plain-words"),
         pytest.param(ended(make_pod(), 1, "[" * 4096), Reason.POD_FAILED, False, False, id="hostile-words"),
+        pytest.param(
+            ended(make_pod(), 65, json.dumps({"reason": "no such file: \udc80", "message": "bad \udc80"})),
+            Reason.INVALID_INPUT,
+            False,
+            True,
+            id="reason-that-no-condition-takes",
+        ),
+        pytest.param(
+            make_pod(phase=PodPhase.FAILED, reason="TopologyAffinityError"), Reason.POD_LOST, True, False, id="numa"
+        ),
+        pytest.param(make_pod(phase=PodPhase.FAILED, containers=()), Reason.POD_LOST, True, False, id="never-started"),
         pytest.param(ended(make_pod(), 75, "fenced"), Reason.FENCED, True, False, id="fenced"),
         pytest.param(
             ended(make_pod(), 1, "late", container="wait"), Reason.POD_FAILED, True, False, id="wait-timed-out"
@@ -99,16 +110,19 @@ def test_restarts_are_counted_apart():
 
 
 @pytest.mark.parametrize(
-    ("program", "code", "seconds", "want"),
+    ("number", "reason", "seconds", "want"),
     [
-        pytest.param(1, 1, 0, 10, id="first"),
-        pytest.param(3, 1, 0, 40, id="doubled"),
-        pytest.param(20, 1, 0, 360, id="capped"),
-        pytest.param(1, 1, 11, 0, id="over"),
-        pytest.param(1, None, 0, 0, id="pod-was-lost"),
+        pytest.param(1, "PodFailed", 0, 10, id="first"),
+        pytest.param(3, "PodFailed", 0, 40, id="doubled"),
+        pytest.param(20, "PodFailed", 0, 360, id="capped"),
+        pytest.param(1, "PodFailed", 11, 0, id="over"),
+        pytest.param(1, "PodLost", 0, 0, id="first-lost-pod"),
+        pytest.param(2, "PodLost", 0, 10, id="second-lost-pod"),
+        pytest.param(9, "PodLost", 0, 60, id="platform-is-capped-sooner"),
     ],
 )
-def test_delay_before_the_next_attempt(program, code, seconds, want):
-    failure = {"reason": "PodFailed", "exitCode": code, "time": NOW.isoformat()}
-    job = make_job(status={"restarts": {"program": program}, "lastFailure": failure})
+def test_delay_before_the_next_attempt(number, reason, seconds, want):
+    failure = {"reason": reason, "time": NOW.isoformat()}
+    kind = "program" if reason == "PodFailed" else "platform"
+    job = make_job(status={"restarts": {kind: number}, "lastFailure": failure})
     assert delay_left(make_observed(job, now=at(seconds))) == want

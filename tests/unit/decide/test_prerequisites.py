@@ -7,7 +7,7 @@ from ascend_jobs.api.finetunejob_status import parse_status
 from ascend_jobs.decide.finetune import plan, unreadable
 from ascend_jobs.decide.observed import Defaults, RivalView
 from ascend_jobs.errors import SpecInvalid
-from builders import NOW, at, make_body, make_job, make_node, make_observed
+from builders import NOW, at, make_body, make_job, make_node, make_observed, make_pod
 
 OTHER = "99999999-2222-4333-8444-555555555555"
 
@@ -36,6 +36,20 @@ def stalled(observed):
         ),
         pytest.param({"runtime": {"podTemplate": {"spec": []}}}, "podTemplate.spec: is to be an object", id="template"),
         pytest.param({"runtime": {"podTemplate": {"kind": "Pod"}}}, "only metadata and spec", id="template-extra"),
+        pytest.param(
+            {"runtime": {"podTemplate": {"spec": {"containers": [{"env": []}]}}}}, "that have a name", id="nameless"
+        ),
+        pytest.param(
+            {"runtime": {"podTemplate": {"spec": {"containers": [{"name": "side"}]}}}},
+            "may only hold trainer",
+            id="sidecar",
+        ),
+        pytest.param(
+            {"runtime": {"podTemplate": {"spec": {"containers": [{"name": "trainer", "image": None}]}}}},
+            "an image is to be a text",
+            id="no-image",
+        ),
+        pytest.param({"runtime": {"podTemplate": {"metadata": {"labels": {"a": 1}}}}}, "object of texts", id="labels"),
     ],
 )
 def test_spec_invalid(spec, words):
@@ -43,6 +57,19 @@ def test_spec_invalid(spec, words):
     assert reason == Reason.SPEC_INVALID
     assert words in message
     assert requeue_after is None, "only a new spec helps"
+
+
+def test_a_stalled_job_lets_go_of_what_an_ended_attempt_holds():
+    job = make_job(output={"uri": "pvc://m/../x"}, status={"attempt": {"number": 1}})
+    old = make_pod(0)
+    (action,) = plan(make_observed(job, old)).actions
+    assert action.name == old.name
+
+
+def test_a_job_that_ended_stays_so_when_its_spec_cannot_be_read():
+    done = {"type": "Complete", "status": "True", "reason": "Complete", "lastTransitionTime": "2026-01-01T12:00:00Z"}
+    status = {"conditions": [done]}
+    assert unreadable(make_body()["metadata"], status, SpecInvalid("SpecInvalid", "spec.x"), NOW) == status
 
 
 def test_no_image_anywhere():

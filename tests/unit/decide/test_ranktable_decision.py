@@ -142,6 +142,24 @@ def test_when_one_is_needed(nodes, policy, wanted):
     assert (decision.verdict.reason == Reason.RANK_TABLE_NOT_NEEDED) is not wanted
 
 
+@pytest.mark.parametrize("version", ["abc", "²", "9" * 400, ""])
+def test_a_version_that_somebody_has_edited_is_written_anew(version):
+    pods = make_pods()
+    edited = published(pods)
+    edited.manifest["data"]["version"] = version
+    status = {**STARTED, "rankTable": {"version": 6}}
+    (write, *_) = decide_rank_table(observe(pods, config_map=edited, status=status), pods).actions
+    assert write.patch["data"]["version"] == "7", "above what was ever published"
+
+
+def test_a_configmap_without_data_is_filled_again():
+    pods = make_pods()
+    emptied = published(pods)
+    del emptied.manifest["data"]
+    (write, *_) = decide_rank_table(observe(pods, config_map=emptied), pods).actions
+    assert write.patch["data"]["hccl.json"] != INITIALIZING
+
+
 def test_not_before_the_status_says_that_all_pods_were_seen():
     """Until then a pod may still be replaced within the attempt, and others would hold a table with its old UID."""
     pods = make_pods()
