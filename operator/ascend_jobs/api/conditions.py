@@ -56,7 +56,6 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"  # spec.suspend is true
     RESUMED = "Resumed"  # spec.suspend went back to false
     NOT_SUSPENDED = "NotSuspended"  # spec.suspend is false
-    TTL_EXPIRED = "TTLExpired"  # the finished job is deleted
     # Restarts.
     RESTARTING = "Restarting"  # a new attempt starts from the last checkpoint
     POD_FAILED = "PodFailed"  # the program in a pod ended with an error
