@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from ascend_jobs import names
 
 Time = datetime
 
@@ -60,3 +62,18 @@ class Metadata(Model):
     deletion_timestamp: datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class CustomObject(Model):
+    """An object of one of our kinds: what names, labels and owner references need of it."""
+
+    kind: ClassVar[str]
+    short: ClassVar[str]
+    """Short kind, part of every child's name."""
+
+    metadata: Metadata
+
+    @property
+    def base(self) -> str:
+        """Stem of all children's names."""
+        return names.base_name(self.metadata.name, self.short)

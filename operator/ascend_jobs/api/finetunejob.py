@@ -8,20 +8,11 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, ValidationError
 
 from ascend_jobs import names
-from ascend_jobs.api.base import Metadata, Model
+from ascend_jobs.api.base import CustomObject, Metadata, Model
+from ascend_jobs.api.fields import NPU_COUNTS, ImagePullSecret, PvcUri, Resources, Uri, spec_message
 from ascend_jobs.api.finetunejob_status import FineTuneJobStatus, parse_status
 from ascend_jobs.api.schema import AnyOf, Opaque, RuleList
 from ascend_jobs.errors import SpecInvalid
-
-NPU_COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
-"""Counts for one pod that some family allows (domain/accelerators.py); the schema refuses the others."""
-
-Uri = Annotated[
-    str,
-    Field(min_length=8, max_length=1024, pattern=r"^(file:///|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/|$))"),
-]
-PvcUri = Annotated[str, Field(min_length=8, max_length=1024, pattern=r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/|$)")]
-Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGTPE]i?)?$")]
 
 
 class DatasetFormat(StrEnum):
@@ -170,24 +161,6 @@ class Training(Model):
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters, description="How the optimizer goes.")
 
 
-class Resources(Model):
-    """What a training pod requests beside NPUs; absent: its NPUs' share of the smallest node that has them."""
-
-    cpu: Quantity | None = Field(None, description='CPU, such as "24" or "500m".')
-    memory: Quantity | None = Field(None, description="Memory, such as 100Gi; also the limit.")
-    shared_memory: Quantity | None = Field(
-        None, description="Size of /dev/shm, such as 16Gi; unlimited within memory when absent."
-    )
-
-
-class ImagePullSecret(Model):
-    """Name of a Secret."""
-
-    name: str = Field(
-        min_length=1, max_length=253, description="Name of a Secret of type kubernetes.io/dockerconfigjson."
-    )
-
-
 def _same(field: str) -> str:
     """Return the CEL rule that an optional field neither comes, goes nor changes."""
     return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
@@ -287,17 +260,14 @@ class FineTuneJobSpec(Model):
     )
 
 
-class FineTuneJob(Model):
+class FineTuneJob(CustomObject):
     """A fine-tune of a model on a dataset, distributed over Ascend NPUs."""
 
-    metadata: Metadata
+    kind: ClassVar[str] = names.FINE_TUNE_JOB
+    short: ClassVar[str] = names.FINE_TUNE_SHORT
+
     spec: FineTuneJobSpec
     status: FineTuneJobStatus = Field(default_factory=FineTuneJobStatus)
-
-    @property
-    def base(self) -> str:
-        """Stem of all children's names."""
-        return names.base_name(self.metadata.name, names.FINE_TUNE_SHORT)
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:
@@ -319,9 +289,3 @@ class FineTuneJob(Model):
             "output": {"uri": "pvc://blank/blank"},
         }
         return cls.parse({**body, "spec": blank})
-
-
-def spec_message(err: ValidationError) -> str:
-    """Return one line that names each field path and what is wrong with it."""
-    parts = [f"spec.{'.'.join(str(x) for x in e['loc'])}: {e['msg']}" for e in err.errors()[:5]]
-    return "; ".join(parts)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ascend_jobs import names
-from ascend_jobs.api.finetunejob import FineTuneJob
+from ascend_jobs.api.base import CustomObject
 
 
-def child_metadata(job: FineTuneJob, name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+def child_metadata(job: CustomObject, name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
     """Return metadata of a child: it belongs to the job and goes with it."""
     return {
         "name": name,
@@ -17,7 +17,7 @@ def child_metadata(job: FineTuneJob, name: str, labels: dict[str, str] | None = 
         "ownerReferences": [
             {
                 "apiVersion": names.API_VERSION,
-                "kind": names.FINE_TUNE_JOB,
+                "kind": job.kind,
                 "name": job.metadata.name,
                 "uid": job.metadata.uid,
                 "controller": True,
@@ -27,11 +27,11 @@ def child_metadata(job: FineTuneJob, name: str, labels: dict[str, str] | None = 
     }
 
 
-def job_labels(job: FineTuneJob) -> dict[str, str]:
+def job_labels(job: CustomObject) -> dict[str, str]:
     """Return the labels by which caches and selectors find the children of a job."""
     return {
         names.JOB_UID: job.metadata.uid,
         names.JOB_NAME: job.metadata.name,
-        names.JOB_KIND: names.FINE_TUNE_SHORT,
+        names.JOB_KIND: job.short,
         names.MANAGED_BY: names.MANAGER,
     }
