@@ -105,7 +105,7 @@ class Serving(Model):
         None,
         min_length=1,
         max_length=64,
-        description="Version of the engine in the image: decides which settings it knows; its newest known when absent.",
+        description="Version of the engine in the image: decides which settings it knows; newest when absent.",
     )
     engine_args: Annotated[dict[str, Any], Opaque()] = Field(
         default_factory=dict,
@@ -125,12 +125,13 @@ class Serving(Model):
         None,
         max_length=256,
         pattern=r"^/",
-        description="Engine custom: path that answers 200 when the model is loaded.",
+        description="Engine custom: answers 200 when the model is loaded.",
     )
 
     rules: ClassVar[RuleList] = (
         (
-            "!has(self.engine) || self.engine != 'custom' || (has(self.command) && size(self.command) > 0 && has(self.port))",
+            "!has(self.engine) || self.engine != 'custom' || "
+            "(has(self.command) && size(self.command) > 0 && has(self.port))",
             "engine custom needs command and port",
         ),
         (
@@ -170,7 +171,7 @@ class Scaling(Model):
         None,
         ge=0,
         le=1000,
-        description="Exactly so many: what kubectl scale, an HPA or KEDA sets; the rest is ignored.",
+        description="Exactly so many: what kubectl scale, an HPA or KEDA sets; overrides the rest.",
     )
     min_replicas: int = Field(1, ge=0, le=1000, description="At least so many; 0 to 1000.")
     max_replicas: int | None = Field(
@@ -218,9 +219,7 @@ class Gate(Model):
 class Rollout(Model):
     """How a new revision takes over."""
 
-    max_surge: int = Field(
-        1, ge=0, le=100, description="Replicas beyond the wanted number, where NPUs are free for them."
-    )
+    max_surge: int = Field(1, ge=0, le=100, description="Replicas beyond the wanted number, where NPUs are free.")
     max_unavailable: int = Field(0, ge=0, le=100, description="Replicas that may be missing meanwhile.")
     gate: Gate | None = Field(None, description="What it has to pass first.")
 

@@ -74,9 +74,7 @@ class ScalingStatus(Model):
 
     desired: int = Field(0, ge=0, description="Replicas wanted now.")
     reason: str = Field("", max_length=256, description="Who wants so many: minReplicas, a schedule, the metric.")
-    proposed: int | None = Field(
-        None, ge=0, description="What the metric asks for, while it has not asked long enough."
-    )
+    proposed: int | None = Field(None, ge=0, description="What the metric asks for, until it has asked long enough.")
     proposed_time: datetime | None = Field(None, description="Since when it has asked for more, or for less.")
     last_scale_time: datetime | None = Field(None, description="When the number last changed.")
 
@@ -87,9 +85,7 @@ class VersionTraffic(Model):
     requests: int = Field(0, ge=0, description="Requests.")
     errors: int = Field(0, ge=0, description="Answers 5xx, and requests without one.")
     error_rate: float = Field(0, ge=0, le=1, description="Errors over requests, 0 to 1.")
-    average_milliseconds: float | None = Field(
-        None, ge=0, description="Mean time to answer, of the last 1,024 requests."
-    )
+    average_milliseconds: float | None = Field(None, ge=0, description="Mean time to answer, of the last 1024.")
 
 
 class CanaryStatus(Model):
@@ -106,7 +102,7 @@ class InferenceServiceStatus(Model):
     observed_generation: int = Field(0, ge=0, description="metadata.generation last dealt with.")
     phase: str = Field(
         "Pending",
-        description="One word for people: Pending, Starting, Ready, Updating, Degraded, Scaled to zero, Suspended, Stalled.",
+        description="One word for people: Pending, Starting, Ready, Updating, Degraded, ScaledToZero, Suspended, Stalled.",
     )
     message: str = Field("", max_length=1024, description="One line for people.")
     url: str | None = Field(None, max_length=512, description="Address inside the cluster.")
