@@ -89,6 +89,8 @@ ENV_POD_UID = "POD_UID"
 ENV_POD_IP = "POD_IP"
 ENV_HOST_IP = "HOST_IP"
 ENV_VISIBLE_DEVICES = "ASCEND_VISIBLE_DEVICES"
+ENV_SERVE_CACHE = "ASCENDJOBS_SERVE_CACHE"
+"""Folder in which the CPU engine keeps converted models; default: below the user's cache."""
 
 # Paths in the containers of a job.
 RANK_TABLE_DIR = "/user/serverid/devindex/config"
