@@ -1,4 +1,4 @@
-"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,generate,toy}`.
+"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,serve,generate,toy}`.
 
 Reads arguments and environment, runs one command, turns its end into an exit code and a termination message; heavy
 libraries are imported by the commands that need them.
@@ -27,7 +27,8 @@ Message = Mapping[str, Any] | None
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (docs/contract.md, Termination messages)."""
     options = _parser().parse_args(arguments)
-    exit_on_sigterm()
+    if not options.ends_itself:
+        exit_on_sigterm()
     try:
         message: Message = options.command(options)
         code = 0
@@ -84,6 +85,13 @@ def _generate(options: argparse.Namespace) -> Message:
     return None
 
 
+def _serve(options: argparse.Namespace) -> Message:
+    from ascend_runtime.serve.command import serve
+
+    serve(options.engine, options.arguments)
+    return None
+
+
 def _toy(options: argparse.Namespace) -> Message:
     from ascend_runtime.toy import write_toy
 
@@ -100,6 +108,7 @@ def _config() -> Config:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ascend_runtime", description="What runs in the pods of a job.")
+    parser.set_defaults(ends_itself=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     phases: tuple[tuple[str, Callable[[argparse.Namespace], Message], str], ...] = (
         ("wait", _wait, "wait for the rank table of this attempt and for rank 0's name, then copy the table"),
@@ -112,8 +121,18 @@ def _parser() -> argparse.ArgumentParser:
         phase.add_argument("--termination-log", type=Path, default=Path(names.TERMINATION_LOG), metavar="FILE")
         if name == "wait":
             phase.add_argument("--destination", type=Path, default=Path(names.RANK_TABLE_DIR), metavar="DIR")
+    _add_serve(commands)
     _add_tools(commands)
     return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "serve a model on the CPU with the routes, arguments and metrics of vLLM or MindIE"
+    server = commands.add_parser("serve", help=text, description=text)
+    server.set_defaults(command=_serve, ends_itself=True)
+    server.add_argument("--termination-log", type=Path, default=Path(names.TERMINATION_LOG), metavar="FILE")
+    server.add_argument("engine", choices=("vllm", "mindie"), help="whose server is spoken")
+    server.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="that engine's own (--help)")
 
 
 def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

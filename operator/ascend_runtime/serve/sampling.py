@@ -1,0 +1,91 @@
+"""How the next token is chosen: a request's words -> llama.cpp's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ascend_runtime.folders import read_json
+from ascend_runtime.serve.body import BadRequest, Body
+
+_SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
+"""vLLM's order: the temperature before the cuts."""
+_SEEDS = 1 << 32
+_DEFAULTS: Mapping[str, float] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+UNSUPPORTED = (
+    *("best_of", "min_tokens", "prompt_logprobs", "suffix", "guided_json", "guided_regex", "guided_choice"),
+    *("guided_grammar", "structured_outputs", "bad_words", "truncate_prompt_tokens", "tools", "use_beam_search"),
+    *("continue_final_message", "stop_token_ids", "include_stop_str_in_output", "allowed_token_ids", "prompt_embeds"),
+)
+"""Fields that vLLM knows and this engine does not: ignoring them would give another answer than was asked for."""
+_HARMLESS: Mapping[str, Any] = {"best_of": 1, "tools": []}
+
+
+def default_sampling(folder: Path, *, own: bool = True) -> dict[str, float]:
+    """Return what holds when a request says nothing: generation_config.json's values, as vLLM takes them."""
+    config = (read_json(folder / "generation_config.json") or {}) if own else {}
+    found = {name: config[name] for name in _DEFAULTS if isinstance(config.get(name), int | float)}
+    return {**_DEFAULTS, **found}
+
+
+def sampling_options(body: Body, defaults: Mapping[str, float], next_seed: Callable[[], int | None]) -> dict[str, Any]:
+    """Return llama.cpp's options for a request; raises BadRequest."""
+    _refuse_unsupported(body)
+    top_k = body.integer("top_k", int(defaults["top_k"]), -1) or 0
+    chosen = body.integer("seed", None, -(1 << 63), (1 << 64) - 1)
+    options: dict[str, Any] = {
+        "temperature": body.number("temperature", defaults["temperature"], 0, 2),
+        "top_p": _above_zero("top_p", body.number("top_p", defaults["top_p"], 0, 1)),
+        "top_k": max(0, top_k),
+        "min_p": body.number("min_p", defaults["min_p"], 0, 1),
+        "repeat_penalty": body.number("repetition_penalty", defaults["repetition_penalty"], 0.01, 10),
+        "presence_penalty": body.number("presence_penalty", 0, -2, 2),
+        "frequency_penalty": body.number("frequency_penalty", 0, -2, 2),
+        "samplers": list(_SAMPLERS),
+        "stop": body.texts("stop"),
+        "ignore_eos": body.flag("ignore_eos"),
+        "logit_bias": _logit_bias(body),
+    }
+    chosen = next_seed() if chosen is None else chosen
+    if chosen is not None:
+        options["seed"] = chosen % (_SEEDS - 1)  # the last one means "any" to llama.cpp
+    return {**options, **_format(body)}
+
+
+def _above_zero(name: str, value: float | None) -> float | None:
+    if value == 0:
+        raise BadRequest(f"{name} must be in (0, 1], got 0", name)
+    return value
+
+
+def _refuse_unsupported(body: Body) -> None:
+    for name in UNSUPPORTED:
+        value = body.document.get(name)
+        if value and value != _HARMLESS.get(name):
+            raise BadRequest(f"{name} is not supported by the CPU engine", name)
+    if (body.integer("n", 1, 1, 128) or 1) != 1:
+        raise BadRequest("n must be 1: the CPU engine gives one answer a request", "n")
+
+
+def _logit_bias(body: Body) -> list[list[float]]:
+    try:
+        return [[int(token), float(bias)] for token, bias in body.part("logit_bias").document.items()]
+    except (TypeError, ValueError) as error:
+        raise BadRequest("logit_bias must be an object of token id and number", "logit_bias") from error
+
+
+def _format(body: Body) -> dict[str, Any]:
+    """Return the constraint of response_format: any JSON object, or one of a schema."""
+    wanted = body.part("response_format").document
+    kind = wanted.get("type", "text")
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"json_schema": {"type": "object"}}
+    schema = wanted.get("json_schema")
+    if kind != "json_schema" or not isinstance(schema, dict) or not isinstance(schema.get("schema"), dict):
+        raise BadRequest(
+            "response_format must be text, json_object or a json_schema with its schema", "response_format"
+        )
+    return {"json_schema": schema["schema"]}
