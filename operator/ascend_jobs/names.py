@@ -37,6 +37,10 @@ REVISION = f"{GROUP}/revision"
 """On a service's pods and workloads: number of the revision that they are made from."""
 REPLICA = f"{GROUP}/replica"
 """On the pods of a replica that spans several: the replica's number, from 0."""
+TRACK = f"{GROUP}/track"
+"""On a service's pods: stable, or canary for those of spec.canary."""
+TRACK_STABLE = "stable"
+TRACK_CANARY = "canary"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 """Ordinal of a StatefulSet's pod (Kubernetes 1.28 and later)."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -44,6 +48,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 ROLE_PREPARE = "prepare"
 ROLE_WORKER = "worker"
 ROLE_SERVER = "server"
+ROLE_INSPECT = "inspect"
 ROLE_EVALUATE = "evaluate"
 ROLE_PROXY = "proxy"
 
@@ -92,6 +97,11 @@ ENV_VISIBLE_DEVICES = "ASCEND_VISIBLE_DEVICES"
 ENV_SERVE_CACHE = "ASCENDJOBS_SERVE_CACHE"
 """Folder in which the CPU engine keeps converted models; default: below the user's cache."""
 
+# What the command of engine custom finds in its environment.
+ENV_MODEL_PATH = "MODEL_PATH"
+ENV_SERVED_NAME = "SERVED_MODEL_NAME"
+ENV_PORT = "PORT"
+
 # Paths in the containers of a job.
 RANK_TABLE_DIR = "/user/serverid/devindex/config"
 """Where programs look for hccl.json (MindCluster, 06_api/14_hccl.json_file_description.md)."""
@@ -107,6 +117,7 @@ CONTAINER_WAIT = "wait"
 CONTAINER_PREPARE = "prepare"
 CONTAINER_TRAINER = "trainer"
 CONTAINER_SERVER = "server"
+CONTAINER_INSPECT = "inspect"
 CONTAINER_EVALUATE = "evaluate"
 
 MASTER_PORT = 29500
@@ -159,3 +170,18 @@ def prepare_name(base: str, number: int) -> str:
 def revision_name(base: str, attempt: int) -> str:
     """Return the name of the ControllerRevision that records what an attempt is made of."""
     return f"{base}-{attempt}"
+
+
+def inspect_name(base: str, revision: int, number: int) -> str:
+    """Return the name of the number-th try of the pod that looks at a revision's model, from 0."""
+    return f"{base}-{revision}-inspect-{number}"
+
+
+def replica_name(base: str, revision: int, replica: int) -> str:
+    """Return the name of the StatefulSet that is one replica of several pods."""
+    return f"{base}-{revision}-{replica}"
+
+
+def stable_name(base: str) -> str:
+    """Return the name of the Service behind a service's proxy."""
+    return f"{base}-stable"
