@@ -189,7 +189,8 @@ def _median_interval(mine: np.ndarray, other: np.ndarray) -> tuple[float, float]
         return only, only
 
     def difference(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
-        return np.asarray(np.median(a, axis=axis) - np.median(b, axis=axis))
+        shift: np.ndarray = np.median(a, axis=axis) - np.median(b, axis=axis)
+        return shift
 
     return _bootstrap((mine, other), difference, method="percentile")
 
