@@ -67,12 +67,23 @@ FROM installer AS runtime-packages
 COPY wheels/runtime/ /wheels/
 COPY locks/runtime.txt /
 RUN install-wheels --require-hashes --find-links /wheels -r /runtime.txt \
-    && find /out/lib/python3*/site-packages/numpy /out/lib/python3*/site-packages/sympy \
-        /out/lib/python3*/site-packages/networkx -depth -type d -name tests -exec rm -rf {} +
+    && cd /out/lib/python3*/site-packages \
+    && find numpy sympy networkx scipy sklearn matplotlib -depth -type d -name tests -exec rm -rf {} + \
+    && rm -rf matplotlib/mpl-data/sample_data
 
 FROM base AS runtime-env
 RUN groupadd --gid 1000 HwHiAiUser \
     && useradd --uid 1000 --gid 1000 --create-home --shell /bin/sh HwHiAiUser
+# The CPU engine at the places where vLLM's and MindIE's images have theirs: pods are the same with and without NPUs.
+RUN mindie=/usr/local/Ascend/mindie/latest/mindie-service \
+    && mkdir -p $mindie/bin $mindie/conf \
+    && printf '%s\n' '#!/bin/sh' \
+        '[ "$1" = serve ] || { echo "usage: vllm serve MODEL [ARGUMENTS]" >&2; exit 2; }' \
+        'shift' \
+        'exec /opt/venv/bin/python -m ascend_runtime serve vllm "$@"' >/usr/local/bin/vllm \
+    && printf '%s\n' '#!/bin/sh' \
+        'exec /opt/venv/bin/python -m ascend_runtime serve mindie "$@"' >$mindie/bin/mindieservice_daemon \
+    && chmod 755 /usr/local/bin/vllm $mindie/bin/mindieservice_daemon
 COPY --from=torch-packages /out/ /opt/venv/
 COPY --from=runtime-packages /out/ /opt/venv/
 ENV HOME=/home/HwHiAiUser

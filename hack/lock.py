@@ -73,6 +73,8 @@ def compile_lock(uv: str, role: Role, lines: list[str]) -> str:
     command = [
         uv, "pip", "compile", "-", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header",
         "--no-emit-index-url", "--no-annotate", "--quiet", "--override", str(never),
+        # One version a package: markers are read by the Python that fetches wheels, which need not be the image's.
+        "--fork-strategy", "fewest",
     ]  # fmt: skip
     if role.less:
         command += ["--constraint", str(LOCKS / f"{role.less}.txt")]

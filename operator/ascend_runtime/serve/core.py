@@ -179,6 +179,12 @@ class Core:
             self.load.running -= 1
             self._places.release()
 
+    async def probe(self) -> bool:
+        """Return whether the engine generates a token; not counted, but in the queue like a request."""
+        async with self._place():
+            stream = self.engine.generate(Generation((0,), 1, {"temperature": 0, "cache_prompt": False}))
+            return [piece async for piece in stream][-1].generated == 1
+
     async def score_prompt(self, wanted: Wanted) -> list[TokenScore]:
         """Return the log-probability of each token of a prompt; raises EngineDied.
 

@@ -61,7 +61,7 @@ def _length(settings: ModelSettings, architecture: Architecture) -> int:
             f"{wanted} tokens are more than the model was made for (max_position_embeddings={architecture.context}); "
             "lower it"
         )
-        raise config_invalid("max-model-len", sentence)
+        raise config_invalid(settings.length_field, sentence)
     return wanted
 
 

@@ -26,6 +26,8 @@ class ModelSettings:
     """Of the weights: one of convert.model.PRECISIONS."""
     max_length: int | None = None
     """Longest prompt and answer together in tokens; None: the model's own."""
+    length_field: str = "max-model-len"
+    """What the engine calls max_length, for complaints."""
     max_requests: int = 8
     """Requests computed at the same time; others wait. Fewer when memory does not suffice."""
     max_output: int | None = None
