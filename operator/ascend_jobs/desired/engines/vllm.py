@@ -41,6 +41,8 @@ _LORA_RANKS = (8, 16, 32, 64, 128, 256, 512)
 """Ranks that --max-lora-rank takes in all releases; vLLM's default is 16."""
 _MAX_LORAS = 8
 """Adapters in one batch at most; each takes memory of the NPU even when it is not asked for."""
+_OF_CPU = {"threads": "number", "cache-dir": "text"}
+"""Options of the CPU engine beside vLLM's (python -m ascend_runtime serve vllm --help)."""
 _OWN = {
     "model": "spec.model gives it",
     "served-model-name": "spec.model.servedName gives it",
@@ -131,7 +133,7 @@ def vllm_arguments_of(given: EngineInput) -> list[str]:
     found += ["--max-model-len", str(serving.max_length), "--max-num-seqs", str(serving.max_concurrency)]
     found += _quantization(given)
     found += _adapters(given)
-    return found + rendered(serving.engine_args, vllm_arguments(_release(given)))
+    return found + rendered(serving.engine_args, _known(given, _release(given)))
 
 
 def vllm_problems(given: EngineInput) -> Iterator[Problem]:
@@ -141,7 +143,7 @@ def vllm_problems(given: EngineInput) -> Iterator[Problem]:
         yield "spec.serving.engineVersion", f"{given.version} is no version of vLLM; write it like 0.23.0"
         return
     name = f"vLLM {wanted[0]}.{wanted[1]}"
-    yield from argument_problems(given.serving.engine_args, vllm_arguments(wanted), _OWN, name)
+    yield from argument_problems(given.serving.engine_args, _known(given, wanted), _OWN, name)
     if given.engine is Engine.VLLM_ASCEND:
         yield from _parallel_problems(given)
         yield from _executor_problems(given, wanted)
@@ -169,6 +171,11 @@ def _copies(arguments: Mapping[str, Any]) -> int:
 
 def _release(given: EngineInput) -> Release:
     return release(given.version, newest(given.engine)) or newest(given.engine)
+
+
+def _known(given: EngineInput, wanted: Release) -> Mapping[str, str]:
+    known = vllm_arguments(wanted)
+    return {**known, **_OF_CPU} if given.engine is Engine.CPU else known
 
 
 def _quantization(given: EngineInput) -> list[str]:

@@ -207,6 +207,7 @@ def test_refused(given, field, words):
         ),
         pytest.param({"nodes": 2, "npus": 8, "version": "0.11.0"}, id="ray"),
         pytest.param({"engine": "cpu", "npus": 2, "nodes": 2}, id="cpu-nodes"),
+        pytest.param({"engine": "cpu", "serving": args(threads=2, cache_dir="/cache")}, id="cpu-options"),
         pytest.param({"engine": "mindie", "serving": keys(truncation=True)}, id="truncation-as-bool"),
         pytest.param({"engine": "mindie", "serving": {"maxLength": 131072}}, id="long"),
         pytest.param({"engine": "mindie", "serving": {"maxConcurrency": 10_000}}, id="many"),
