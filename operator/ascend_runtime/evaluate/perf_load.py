@@ -1,0 +1,134 @@
+"""Make load: closed loops of N clients, and open loops whose requests come whether earlier ones are answered or not."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from ascend_runtime.evaluate.client import Prompt, RequestRecord, Target, complete
+from ascend_runtime.evaluate.perf_point import Arrivals, Load
+
+SEED = 42
+_LOST_AFTER = 30
+"""Failures before the first answer after which a point is given up, or three for each client if that is more."""
+_OPEN_SECONDS = 10.0
+
+
+@dataclass
+class Source:
+    """Prompts without end, in order and from the start again; one cursor for all points.
+
+    So each point asks what the one before did not, as long as there are prompts, and finds no answer that a server's
+    prefix cache remembers from it; and two targets are asked the same.
+    """
+
+    prompts: Sequence[Prompt]
+    taken: int = 0
+
+    def take(self) -> Prompt:
+        """Return the next prompt."""
+        prompt = self.prompts[self.taken % len(self.prompts)]
+        self.taken += 1
+        return prompt
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who is asked, and how."""
+
+    session: aiohttp.ClientSession
+    target: Target
+    source: Source
+    max_tokens: int
+    timeout: float = 600.0
+
+    async def ask(self) -> RequestRecord:
+        """Ask the next prompt."""
+        prompt = self.source.take()
+        return await complete(self.session, self.target, prompt, max_tokens=self.max_tokens, timeout=self.timeout)
+
+    async def open_connections(self, number: int) -> None:
+        """Open connections before they are needed, so that handshakes are in no first-token time."""
+        address, headers = self.target.address("models"), {"Authorization": f"Bearer {self.target.api_key}"}
+
+        async def open_one() -> None:
+            with suppress(aiohttp.ClientError, OSError):
+                async with asyncio.timeout(_OPEN_SECONDS):
+                    async with self.session.get(address, headers=headers if self.target.api_key else None) as answer:
+                        await answer.read()
+
+        await asyncio.gather(*(open_one() for _ in range(number)))
+
+
+@dataclass
+class Made:
+    """What was made of one load."""
+
+    records: list[RequestRecord] = field(default_factory=list)
+    send_delays: list[float] = field(default_factory=list)
+    given_up: bool = False
+
+
+@dataclass
+class _Tally:
+    """Keeps records in order of their end, and notices a target that answers nothing."""
+
+    made: Made
+    patience: int
+    report: Callable[[], None]
+    answered: bool = False
+
+    def add(self, record: RequestRecord) -> None:
+        self.made.records.append(record)
+        self.answered = self.answered or record.ok
+        self.made.given_up = not self.answered and len(self.made.records) >= self.patience
+        self.report()
+
+
+async def closed_loop(asker: Asker, clients: int, requests: int, report: Callable[[], None]) -> Made:
+    """Let `clients` ask one after the other until `requests` are made; `report` is called after each."""
+    tally, left = _Tally(Made(), max(_LOST_AFTER, 3 * clients), report), iter(range(requests))
+
+    async def client() -> None:
+        for _ in left:
+            tally.add(await asker.ask())
+            if tally.made.given_up:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(clients, requests)):
+            group.create_task(client())
+    return tally.made
+
+
+async def open_loop(asker: Asker, load: Load, requests: int, report: Callable[[], None]) -> Made:
+    """Send requests at their times, however many are under way; `report` is called after each answer."""
+    tally, begin = _Tally(Made(), _LOST_AFTER, report), time.perf_counter()
+
+    async def one(due: float) -> None:
+        record = await asker.ask()
+        tally.made.send_delays.append(record.sent - due)
+        tally.add(record)
+
+    async with asyncio.TaskGroup() as group:
+        for offset in itertools.islice(send_times(load), requests):
+            await asyncio.sleep(max(0.0, begin + offset - time.perf_counter()))
+            if tally.made.given_up:
+                break
+            group.create_task(one(begin + offset))
+    return tally.made
+
+
+def send_times(load: Load, seed: int = SEED) -> Iterator[float]:
+    """Yield when to send, in seconds from the begin, without end; the same for the same load and seed."""
+    rate, chance = load.rate or 1.0, random.Random(seed)
+    if load.arrivals is Arrivals.CONSTANT:
+        yield from (number / rate for number in itertools.count())
+    yield from itertools.accumulate((chance.expovariate(rate) for _ in itertools.count()), initial=0.0)
