@@ -1,4 +1,4 @@
-"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,serve,generate,toy}`.
+"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,inspect,serve,generate,toy}`.
 
 Reads arguments and environment, runs one command, turns its end into an exit code and a termination message; heavy
 libraries are imported by the commands that need them.
@@ -92,6 +92,13 @@ def _serve(options: argparse.Namespace) -> Message:
     return None
 
 
+def _inspect(options: argparse.Namespace) -> Message:
+    from ascend_runtime.inspect import Inspected, inspect
+
+    adapters = dict(options.adapter)
+    return inspect(Inspected(options.model, adapters, options.quantization, options.field, options.adapter_field))
+
+
 def _toy(options: argparse.Namespace) -> Message:
     from ascend_runtime.toy import write_toy
 
@@ -121,9 +128,29 @@ def _parser() -> argparse.ArgumentParser:
         phase.add_argument("--termination-log", type=Path, default=Path(names.TERMINATION_LOG), metavar="FILE")
         if name == "wait":
             phase.add_argument("--destination", type=Path, default=Path(names.RANK_TABLE_DIR), metavar="DIR")
+    _add_inspect(commands)
     _add_serve(commands)
     _add_tools(commands)
     return parser
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "say what a model and its adapters are, from their headers alone, and whether they belong together"
+    look = commands.add_parser("inspect", help=text, description=text)
+    look.set_defaults(command=_inspect)
+    look.add_argument("--termination-log", type=Path, default=Path(names.TERMINATION_LOG), metavar="FILE")
+    look.add_argument("model", type=Path, metavar="MODEL_DIR")
+    look.add_argument("--adapter", type=_named_folder, action="append", default=[], metavar="NAME=DIR")
+    look.add_argument("--quantization", choices=("w8a8", "q8_0"), help="what the spec says of the weights")
+    look.add_argument("--field", default="spec.model.uri", metavar="PATH", help="field that names the model")
+    look.add_argument("--adapter-field", action="append", default=[], metavar="PATH", help="the same of each adapter")
+
+
+def _named_folder(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=DIR")
+    return name, Path(folder)
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

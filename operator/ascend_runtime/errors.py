@@ -9,6 +9,7 @@ class Reason(StrEnum):
     """What is wrong with the input of a phase; only a change by the user helps."""
 
     MODEL_INVALID = "ModelInvalid"
+    ADAPTER_INVALID = "AdapterInvalid"
     DATASET_INVALID = "DatasetInvalid"
     DATASET_NOT_FOUND = "DatasetNotFound"
     OUTPUT_EXISTS = "OutputExists"

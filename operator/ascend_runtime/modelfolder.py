@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,46 @@ def _shards(folder: Path, name: str, index: dict[str, Any]) -> tuple[Path, ...]:
 
 
 def _tensor_names(file: Path) -> Iterator[str]:
-    """Read a safetensors header: u64 length, then a JSON object by tensor name."""
+    return iter(read_tensors(file))
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """A tensor as a safetensors header has it: number format (BF16, F32, I8, ...), shape, bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+
+    @property
+    def values(self) -> int:
+        """Return the number of values."""
+        return math.prod(self.shape)
+
+
+def read_tensors(file: Path) -> dict[str, TensorEntry]:
+    """Read a safetensors header: u64 length, then a JSON object by tensor name; raises InvalidInput (ModelInvalid).
+
+    The file has to be as long as the header says: one that was cut short, or is still being copied, is not.
+    """
+    header, start = _header(file)
+    tensors, end = {}, 0
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        try:
+            first, last = (int(offset) for offset in entry["data_offsets"])
+            tensors[name] = TensorEntry(str(entry["dtype"]), tuple(int(n) for n in entry["shape"]), last - first)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _invalid(f"{file.name} is no safetensors file: its header has no place for {name[:80]}") from error
+        end = max(end, last)
+    if start + end > file.stat().st_size:
+        raise _invalid(f"{file.name} is cut short")
+    return tensors
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """Return a safetensors header and where the data begin."""
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         if not 0 < size <= _HEADER_LIMIT:
@@ -73,15 +114,9 @@ def _tensor_names(file: Path) -> Iterator[str]:
             header = json.loads(stream.read(size))
         except ValueError as error:
             raise _invalid(f"{file.name} is cut short or no safetensors file") from error
-    for name, entry in header.items():
-        if name != "__metadata__":
-            _check_extent(file, 8 + size, entry)
-            yield name
-
-
-def _check_extent(file: Path, start: int, entry: dict[str, Any]) -> None:
-    if start + entry["data_offsets"][1] > file.stat().st_size:
-        raise _invalid(f"{file.name} is cut short")
+    if not isinstance(header, dict):
+        raise _invalid(f"{file.name} is no safetensors file")
+    return header, 8 + size
 
 
 def _invalid(sentence: str) -> InvalidInput:

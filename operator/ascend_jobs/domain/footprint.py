@@ -69,7 +69,7 @@ class ServingShape:
     bytes_per_parameter: float | None = None
     """Of the weights as they are served; as they are stored when None."""
     memory_share: float = 0.9
-    """Part of the HBM that the engine takes: vLLM takes 0.9 (gpu-memory-utilization), MindIE 0.8 (NPU_MEMORY_FRACTION)."""
+    """Part of the HBM that the engine takes: vLLM 0.9 (gpu-memory-utilization), MindIE 0.8 (NPU_MEMORY_FRACTION)."""
     batched_tokens: int = 8192
     """Tokens that are computed in one pass at most (max-num-batched-tokens, maxPrefillTokens)."""
     adapter_bytes: int = 0
