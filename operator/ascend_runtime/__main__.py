@@ -1,4 +1,4 @@
-"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,inspect,serve,generate,toy}`.
+"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,evaluate,inspect,serve,generate,toy}`.
 
 Reads arguments and environment, runs one command, turns its end into an exit code and a termination message; heavy
 libraries are imported by the commands that need them.
@@ -77,6 +77,13 @@ def _train(options: argparse.Namespace) -> Message:
     return train(_config(), int(os.environ.get(names.ENV_ATTEMPT, "0")))
 
 
+def _evaluate(options: argparse.Namespace) -> Message:
+    from ascend_runtime.evaluate.config import parse_evaluate_config
+    from ascend_runtime.evaluate.run import evaluate
+
+    return evaluate(parse_evaluate_config(_config_text()))
+
+
 def _generate(options: argparse.Namespace) -> Message:
     from ascend_runtime.generate import generate, show
 
@@ -107,10 +114,14 @@ def _toy(options: argparse.Namespace) -> Message:
 
 
 def _config() -> Config:
+    return parse_config(_config_text())
+
+
+def _config_text() -> str:
     text = os.environ.get(names.ENV_CONFIG)
     if text is None:
         raise InvalidInput(Reason.CONFIG_INVALID, names.ENV_CONFIG, f"the variable {names.ENV_CONFIG} is not set")
-    return parse_config(text)
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         ("wait", _wait, "wait for the rank table of this attempt and for rank 0's name, then copy the table"),
         ("prepare", _prepare, f"check model, output and data set of {names.ENV_CONFIG}, and tokenise"),
         ("train", _train, f"train as {names.ENV_CONFIG} says, one process for each NPU of the pod"),
+        ("evaluate", _evaluate, f"evaluate and compare served models as {names.ENV_CONFIG} says, and write the report"),
     )
     for name, command, text in phases:
         phase = commands.add_parser(name, help=text, description=text)

@@ -74,7 +74,14 @@ async def ask_suite(session: aiohttp.ClientSession, reached: Reached, suite: Sui
         raise lost.exceptions[0] from None
     elapsed = time.perf_counter() - started
     answers = tuple(current.done[place] for place in range(len(suite.questions)))
-    return SuiteResult(suite, answers, elapsed, notes if reached.chat else (*notes, "noChat"))
+    return SuiteResult(
+        suite=suite,
+        answers=answers,
+        elapsed=elapsed,
+        model=reached.target.model,
+        finished_at=time.time(),
+        notes=notes if reached.chat else (*notes, "noChat"),
+    )
 
 
 async def _ask(

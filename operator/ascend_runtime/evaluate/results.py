@@ -14,6 +14,7 @@ from functools import cached_property
 from scipy import stats
 
 from ascend_runtime.evaluate.client import RequestRecord
+from ascend_runtime.evaluate.perf_point import Load, Point, generate_ms
 from ascend_runtime.evaluate.scoring import Mark
 from ascend_runtime.evaluate.suites.question import Question, Suite
 
@@ -34,7 +35,7 @@ class Answer:
     @property
     def milliseconds(self) -> float:
         """Return the time from request to last byte, in milliseconds."""
-        return (self.record.done - self.record.sent) * 1000
+        return generate_ms(self.record)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class SuiteResult:
     answers: tuple[Answer, ...]
     elapsed: float
     """Seconds from the first request to the last answer."""
+    model: str = ""
+    """Name of the model as it was asked for."""
+    finished_at: float = 0.0
+    """When the last answer came, in seconds since 1970."""
     notes: tuple[str, ...] = ()
     """What was other than asked for."""
 
@@ -106,6 +111,19 @@ class SuiteResult:
     def unread(self) -> int:
         """Return how many answers came back but could not be read as one of the options; they count as wrong."""
         return sum(answer.mark is not None and answer.mark.given is None for answer in self.answers)
+
+    @property
+    def point(self) -> Point:
+        """Return the requests as MindIE's tables need them: its benchmark measures while it scores."""
+        return Point(
+            load=Load(concurrency=self.suite.config.concurrency),
+            records=tuple(answer.record for answer in self.answers),
+            elapsed=self.elapsed,
+            finished_at=self.finished_at,
+            source=self.suite.config.place.uri,
+            model=self.model,
+            accuracy=(self.score.correct, self.score.total),
+        )
 
     def metrics(self) -> dict[str, float]:
         """Return the suite's flat metrics, the most telling first."""

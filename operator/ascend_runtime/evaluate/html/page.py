@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ def share(value: float | None) -> str:
 
 def number(value: float | None) -> str:
     """Return a number with four significant digits, a dash for none."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
 
@@ -95,11 +96,6 @@ def number(value: float | None) -> str:
 def cut(text: str, longest: int) -> str:
     """Return a text of at most `longest` characters; what is cut is said by an ellipsis."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def columns(*numbers: int) -> frozenset[int]:
-    """Return the set of numeric columns of a table."""
-    return frozenset(numbers)
 
 
 def texts(*candidates: str | None) -> tuple[str, ...]:
@@ -116,7 +112,7 @@ _TEMPLATE = """<!DOCTYPE html>
 <html lang="{{ page.language }}">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ page.title }}</title>
 <style>

@@ -83,7 +83,9 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], axis_names
 
     def draw(axes: Axes) -> None:
         shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        places = range(len(columns)), range(len(labels))
+        axes.pcolormesh(*places, shares, cmap="Blues", vmin=0, vmax=1, shading="nearest", edgecolors="white")
+        axes.invert_yaxis()
         for y, row in enumerate(matrix):
             for x, count in enumerate(row):
                 color = "white" if shares[y][x] > 0.5 else "#334155"

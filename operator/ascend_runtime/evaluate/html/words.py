@@ -78,6 +78,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Beyond {load} requests at once the service does not get faster, only answers take longer.",
         "并发超过 {load} 后吞吐不再提高，只是等待变长。",
     ),
+    "sayLoadFailed": (
+        "Under load {failed} of {total} requests failed; they are in no average.",
+        "压测中 {total} 个请求有 {failed} 个失败，不计入任何平均值。",
+    ),
+    "mindieTables": (
+        "MindIE's tables of these requests",
+        "这些请求的 MindIE 表格",
+    ),
     "sayCommand": (
         "{suite}: {count} numbers came from the command of this suite.",
         "{suite}：该评测命令给出 {count} 个数值。",
