@@ -7,8 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ascend_jobs import names
+from ascend_jobs.api.conditions import ConditionType
 from ascend_jobs.api.finetunejob import FineTuneJob
 from ascend_jobs.decide.observed import ChildView, ContainerView, Defaults, NodeView, Observed, PodPhase, PodView
+
+FINE_TUNE_CONDITIONS = [
+    type_
+    for type_ in ConditionType
+    if type_ not in (ConditionType.MODEL_READY, ConditionType.PROGRESSING, ConditionType.ACCEPTED)
+]
+"""Conditions of a FineTuneJob, in the order of the first write."""
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 UID = "11111111-2222-4333-8444-555555555555"

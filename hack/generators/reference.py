@@ -23,12 +23,16 @@ API group `{names.GROUP}`, version `{names.VERSION}`. Defaults are written into 
 """
 
 TRUE_MEANS = {
-    ConditionType.READY: "The result is there and current; for a job the same as Complete. kstatus: Current.",
+    ConditionType.READY: "The result is there and current: a job is Complete, a service has just answered, an "
+    "evaluation has its numbers. kstatus: Current.",
     ConditionType.RECONCILING: "Something is being done, or waited for. kstatus: InProgress.",
     ConditionType.STALLED: "It goes on only after somebody changes something; the message says what. kstatus: Failed.",
     ConditionType.PREPARED: "The dataset was checked and tokenised.",
+    ConditionType.MODEL_READY: "The model's files are whole and fit the NPUs.",
+    ConditionType.PROGRESSING: "A new version of a service is on its way in.",
+    ConditionType.ACCEPTED: "Every criterion of the last complete evaluation holds.",
     ConditionType.RANK_TABLE_READY: "Every container has the rank table of its attempt, or none is needed.",
-    ConditionType.RUNNING: "All training pods of the attempt run.",
+    ConditionType.RUNNING: "All training pods of the attempt run; a run of an evaluation is under way.",
     ConditionType.COMPLETE: "The output is written. Final.",
     ConditionType.FAILED: "The job is over without a result; the message says why. Final.",
     ConditionType.SUSPENDED: "spec.suspend took the pods away; checkpoints are kept.",

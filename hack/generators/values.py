@@ -42,6 +42,7 @@ class Images(Block):
     prepare: str = Field(
         "ascend-jobs/runtime-cpu", min_length=1, description="Image of phases that take no NPU (clean, tokenise)."
     )
+    serve: str = Field("", description="Image of services that name none; that of runtime when empty.")
     runtime: str = Field(
         "ascend-jobs/runtime-npu",
         min_length=1,
@@ -73,6 +74,9 @@ class Operator(Placement):
         ge=0,
         le=5,
         description="Pods; one leads, the others wait with warm caches. Above 1 a PodDisruptionBudget is made.",
+    )
+    engine: Literal["vllm-ascend", "mindie", "cpu"] = Field(
+        "vllm-ascend", description="Engine of services that name none: vllm-ascend, mindie or cpu."
     )
     workers: int = Field(8, ge=1, le=256, description="Jobs dealt with side by side; 1 to 256.")
     log_level: LogLevel = Field("info", description="debug, info, warning or error. Logs are JSON lines.")

@@ -185,3 +185,8 @@ def replica_name(base: str, revision: int, replica: int) -> str:
 def stable_name(base: str) -> str:
     """Return the name of the Service behind a service's proxy."""
     return f"{base}-stable"
+
+
+def evaluate_name(base: str, run: int, number: int) -> str:
+    """Return the name of the number-th try of an evaluation's run, from 0."""
+    return f"{base}-{run}-evaluate-{number}"

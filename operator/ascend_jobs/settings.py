@@ -62,6 +62,12 @@ class Settings:
     """Image of training pods that name none."""
     prepare_image: str = _setting("")
     """Image of the phases without NPUs; `image` when empty. An NPU image may not start on a pod without a device."""
+    serve_image: str = _setting("")
+    """Image of services that name none; `image` when empty."""
+    engine: str = _setting("", _one_of("", "vllm-ascend", "mindie", "cpu"))
+    """Engine of services that name none; vllm-ascend when empty."""
+    reach: str = _setting("direct", _one_of("direct", "proxy"))
+    """How services and their pods are asked: direct from inside the cluster, proxy through the API server (laptop)."""
     pull_policy: str = _setting("", _one_of("", "Always", "IfNotPresent", "Never"))
     """imagePullPolicy of job pods; Kubernetes decides by the tag when empty."""
     pull_secrets: tuple[str, ...] = _setting((), _words)

@@ -55,7 +55,10 @@ def test_lint(case: str, helm: str) -> None:
 def test_crds_are_those_of_the_code(render: Render) -> None:
     """And are kept when the release is uninstalled, unless asked otherwise."""
     found = [o for o in objects(render()) if o["kind"] == "CustomResourceDefinition"]
-    for made, wanted in zip(found, crd_manifests(), strict=True):
+    by_name = {wanted["metadata"]["name"]: wanted for wanted in crd_manifests()}
+    assert {made["metadata"]["name"] for made in found} == set(by_name)
+    for made in found:
+        wanted = by_name[made["metadata"]["name"]]
         assert made["spec"] == wanted["spec"]
         assert made["metadata"]["name"] == wanted["metadata"]["name"]
         assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

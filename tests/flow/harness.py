@@ -37,7 +37,7 @@ from ascend_jobs.decide.observed import Defaults
 from ascend_jobs.errors import ApiError, Outdated
 from ascend_jobs.metrics import Metrics
 from ascend_jobs.reconcile import reconcile
-from builders import NOW, make_body, make_report
+from builders import FINE_TUNE_CONDITIONS, NOW, make_body, make_report
 from fake_api import FakeApi, Fault, Killed, Log, Manifest, wire_copy
 
 NAMESPACE = "team-a"
@@ -49,6 +49,25 @@ _YIELDS = 20
 """Turns of the loop within which a followed log is opened and read."""
 
 Story = Callable[["Life"], Awaitable[None]]
+
+
+class Asked:
+    """The operator's own requests to services and pods: what is wanted is kept, what comes back the test says."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, dict[str, Any]] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+
+    def view(self, uid: str) -> dict[str, Any]:
+        names_wanted = self.wanted.get(uid, {})
+        return {name: view for name, view in self.views.get(uid, {}).items() if name in names_wanted}
+
+    def want(self, key: Key, uid: str, targets: Iterable[Any]) -> None:
+        self.wanted[uid] = {getattr(t, "name", None) or t.pod: t for t in targets}
+
+    def forget(self, uid: str) -> None:
+        self.wanted.pop(uid, None)
+        self.views.pop(uid, None)
 
 
 class Life:
@@ -78,19 +97,22 @@ class Life:
         self._due: dict[Key, datetime] = {}
         metrics = Metrics()
         cache = Cache(self._wake)
+        self.prober, self.scraper = Asked(), Asked()
         self.cluster = Cluster(
             api=self.api,
             cache=cache,
             followers=Followers(self.api, self._wake, metrics, pauses=(0.0, 0.0)),
+            prober=self.prober,
+            scraper=self.scraper,
             recorder=Recorder(self.api),
             metrics=metrics,
             capacity=Capacity(self.api),
             defaults=Defaults(image="registry.example.com/runtime:1"),
             clock=lambda: self.now,
         )
-        for resource in (FTJ, NODES, *CHILDREN.values()):
+        for resource in (*JOBS.values(), NODES, *CHILDREN.values()):
             for found in self.api.all(resource):
-                if resource in (FTJ, NODES) or names.JOB_UID in found["metadata"].get("labels", {}):
+                if resource in (*JOBS.values(), NODES) or names.JOB_UID in found["metadata"].get("labels", {}):
                     cache.store_of(resource).seen(wire_copy(found))
 
     async def restart(self) -> None:
@@ -147,8 +169,9 @@ class Life:
     def _deliver(self) -> None:
         news, self._news = self._news, []
         for type_, resource, thing in news:
-            watched = resource in (FTJ, NODES) or names.JOB_UID in thing["metadata"].get("labels", {})
-            if watched and resource in (FTJ, NODES, *CHILDREN.values()):
+            ours = (*JOBS.values(), NODES)
+            watched = resource in ours or names.JOB_UID in thing["metadata"].get("labels", {})
+            if watched and resource in (*ours, *CHILDREN.values()):
                 store = self.cluster.cache.store_of(resource)
                 store.gone(thing) if type_ == "DELETED" else store.seen(thing)
 
@@ -389,7 +412,7 @@ async def replay_in_turn(story: Story, **world: Any) -> int:
 
 
 async def _play(story: Story, number: int | None, how: Fault, world: dict[str, Any]) -> int:
-    life = Life(**world)
+    life = world.get("life", Life)(**{key: value for key, value in world.items() if key != "life"})
     if number is not None:
         life.api.fail_at(number, how)
     try:
@@ -406,7 +429,7 @@ async def _play(story: Story, number: int | None, how: Fault, world: dict[str, A
 def assert_conditions_sound(status: FineTuneJobStatus) -> None:
     """Assert what holds of the conditions of every status."""
     types = [c.type for c in status.conditions]
-    assert sorted(types) == sorted(ConditionType), "each condition once, all from the first write on"
+    assert sorted(types) == sorted(FINE_TUNE_CONDITIONS), "each condition once, all from the first write on"
     true = {c.type for c in status.conditions if c.status == "True"}
     assert not {ConditionType.COMPLETE, ConditionType.FAILED} <= true, "Complete and Failed exclude each other"
     assert (ConditionType.READY in true) == (ConditionType.COMPLETE in true), "a job is ready when it is complete"

@@ -98,6 +98,12 @@ tolerations:
   value: {{ include "ascend-jobs.image" (dict "root" . "which" "runtime") }}
 - name: ASCENDJOBS_PREPARE_IMAGE
   value: {{ include "ascend-jobs.image" (dict "root" . "which" "prepare") }}
+{{- if .Values.images.serve }}
+- name: ASCENDJOBS_SERVE_IMAGE
+  value: {{ include "ascend-jobs.image" (dict "root" . "which" "serve") }}
+{{- end }}
+- name: ASCENDJOBS_ENGINE
+  value: {{ .Values.operator.engine }}
 - name: ASCENDJOBS_PULL_POLICY
   value: {{ .Values.images.pullPolicy }}
 - name: ASCENDJOBS_PULL_SECRETS

@@ -15,17 +15,25 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# rank tables
+# rank tables, files of engines
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete, deletecollection]
-# the DNS name of rank 0
+# the DNS name of rank 0, addresses of services
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete, deletecollection]
-# what an attempt is made of
+# what an attempt or a revision is made of
 - apiGroups: ["apps"]
   resources: [controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete, deletecollection]
+# replicas of a service that are one pod each
+- apiGroups: ["apps"]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete, deletecollection]
+# replicas of a service that span pods
+- apiGroups: ["apps"]
+  resources: [statefulsets]
   verbs: [get, list, watch, create, patch, delete, deletecollection]
 # what a person can follow in kubectl describe
 - apiGroups: [""]
@@ -42,6 +50,22 @@
 # what was seen and decided
 - apiGroups: ["ascendjobs.io"]
   resources: [finetunejobs/status]
+  verbs: [patch]
+# the services
+- apiGroups: ["ascendjobs.io"]
+  resources: [inferenceservices]
+  verbs: [list, watch]
+# the evaluations; TTL
+- apiGroups: ["ascendjobs.io"]
+  resources: [evaluationjobs]
+  verbs: [list, watch, delete]
+# what was seen and decided
+- apiGroups: ["ascendjobs.io"]
+  resources: [evaluationjobs/status]
+  verbs: [patch]
+# what was seen and decided
+- apiGroups: ["ascendjobs.io"]
+  resources: [inferenceservices/status]
   verbs: [patch]
 {{- end }}
 

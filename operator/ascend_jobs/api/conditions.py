@@ -17,6 +17,9 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     PREPARED = "Prepared"
+    MODEL_READY = "ModelReady"
+    PROGRESSING = "Progressing"
+    ACCEPTED = "Accepted"
     RANK_TABLE_READY = "RankTableReady"
     RUNNING = "Running"
     COMPLETE = "Complete"
@@ -56,6 +59,28 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"  # spec.suspend is true
     RESUMED = "Resumed"  # spec.suspend went back to false
     NOT_SUSPENDED = "NotSuspended"  # spec.suspend is false
+    # Services.
+    WAITING_FOR_JOB = "WaitingForJob"  # the FineTuneJob that makes the model is not Complete
+    WAITING_FOR_SERVICE = "WaitingForService"  # the InferenceService that is asked is not Ready
+    INSPECTING = "Inspecting"  # a pod without NPUs looks at the model's files
+    MODEL_READY = "ModelReady"  # the model's files are whole and fit the NPUs
+    REVISION_RECORDED = "RevisionRecorded"  # what the pods of a new version are made of is written down
+    PROVING = "Proving"  # pods of a new version start, and are asked before they get requests
+    SHIFTING = "Shifting"  # requests move from the old version to the new one
+    ROLLED_OUT = "RolledOut"  # all replicas are of the newest version
+    NO_FREE_NPUS = "NoFreeNPUs"  # the new version's pod finds no free NPUs; maxUnavailable 1 would make room
+    ANSWERED = "Answered"  # a completion with tokens came back through the Service
+    NOT_ANSWERED = "NotAnswered"  # no completion came back
+    SCALED = "Scaled"  # the number of replicas was changed
+    SCALED_TO_ZERO = "ScaledToZero"  # no replicas are wanted
+    DEGRADED = "Degraded"  # it answers, with fewer replicas than wanted
+    # Evaluations.
+    EVALUATING = "Evaluating"  # questions are asked, answers scored, speed measured
+    EVALUATED = "Evaluated"  # the results are in the status and the report is written
+    ACCEPTED = "Accepted"  # every criterion of spec.acceptance holds
+    NOT_ACCEPTED = "NotAccepted"  # a criterion does not hold; the message names it
+    NO_CRITERIA = "NoCriteria"  # spec.acceptance is empty: nothing is said about acceptance
+    WAITING_FOR_TRIGGER = "WaitingForTrigger"  # the next run comes with its schedule or a change
     # Restarts.
     RESTARTING = "Restarting"  # a new attempt starts from the last checkpoint
     POD_FAILED = "PodFailed"  # the program in a pod ended with an error
@@ -66,7 +91,12 @@ class Reason(StrEnum):
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"  # the program failed too often
     PLATFORM_BACKOFF_LIMIT_EXCEEDED = "PlatformBackoffLimitExceeded"  # the platform took pods away too often
     INVALID_INPUT = "InvalidInput"  # a phase found its input wrong; its own reason stands before this one
+    JOB_FAILED = "JobFailed"  # the FineTuneJob that was to make the model has failed
+    ROLLOUT_FAILED = "RolloutFailed"  # the new version was given up; the old one goes on
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # no completion came back within startDeadlineSeconds
+    ENGINE_FAILED = "EngineFailed"  # the engine ended again and again
     # Only a new spec helps.
+    DOES_NOT_FIT = "DoesNotFit"  # weights and KV cache need more memory than the NPUs have
     SPEC_INVALID = "SpecInvalid"  # a field says what cannot be; the message names it
     POD_REJECTED = "PodRejected"  # the API server refuses the pods (template, policy)
     # Somebody else has to provide something; looked at again.

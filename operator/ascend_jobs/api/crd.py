@@ -7,8 +7,12 @@ from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.base import Model
+from ascend_jobs.api.evaluationjob import EvaluationJobSpec
+from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus
 from ascend_jobs.api.finetunejob import FineTuneJobSpec
 from ascend_jobs.api.finetunejob_status import FineTuneJobStatus
+from ascend_jobs.api.inferenceservice import InferenceServiceSpec
+from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus
 from ascend_jobs.api.structural import RULES, Schema, structural_schema
 
 CATEGORIES = ("all", "ascend")
@@ -47,6 +51,8 @@ class CustomKind:
     spec: type[Model]
     status: type[Model]
     columns: tuple[Column, ...]
+    scale: dict[str, str] | None = None
+    """The scale subresource's paths, for kubectl scale, HPA and KEDA."""
 
 
 _AGE = Column("Age", "date", ".metadata.creationTimestamp", "Time since the object was made.")
@@ -74,7 +80,52 @@ FINE_TUNE = CustomKind(
     ),
 )
 
-KINDS = (FINE_TUNE,)
+INFERENCE = CustomKind(
+    kind=names.INFERENCE_SERVICE,
+    plural=names.INFERENCE_SERVICES,
+    short=names.INFERENCE_SHORT,
+    description="A model that answers over HTTP in OpenAI's protocol, on Ascend NPUs.",
+    spec=InferenceServiceSpec,
+    status=InferenceServiceStatus,
+    columns=(
+        Column("Phase", "string", ".status.phase", "One word on where the service is."),
+        Column("Engine", "string", ".status.engine", "Who serves."),
+        Column("Wanted", "integer", ".status.scaling.desired", "Replicas wanted."),
+        Column("Ready", "integer", ".status.readyReplicas", "Replicas that take requests."),
+        Column("First-Token", "number", ".status.probe.firstTokenMilliseconds", "Of the last probe, milliseconds."),
+        Column("Tokens/s", "number", ".status.probe.tokensPerSecond", "Of the last probe.", wide=True),
+        Column("Revision", "integer", ".status.revision.number", "Version that gets requests."),
+        Column("URL", "string", ".status.url", "Address inside the cluster."),
+        _AGE,
+        _MESSAGE,
+    ),
+    scale={
+        "specReplicasPath": ".spec.scaling.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+
+EVALUATION = CustomKind(
+    kind=names.EVALUATION_JOB,
+    plural=names.EVALUATION_JOBS,
+    short=names.EVALUATION_SHORT,
+    description="Numbers about a served model: accuracy, speed, comparison, and whether they are accepted.",
+    spec=EvaluationJobSpec,
+    status=EvaluationJobStatus,
+    columns=(
+        Column("Phase", "string", ".status.phase", "One word on where the evaluation is."),
+        Column("Run", "integer", ".status.run.number", "The run that is under way, or the last one."),
+        Column("Suite", "string", ".status.progress.suite", "What is asked now.", wide=True),
+        Column("Done", "integer", ".status.progress.done", "Questions answered of it.", wide=True),
+        Column("Result", "string", ".status.headline", "The first metric of the last complete run."),
+        Column("Accepted", "string", ".status.accepted", "Every criterion holds."),
+        _AGE,
+        _MESSAGE,
+    ),
+)
+
+KINDS = (FINE_TUNE, INFERENCE, EVALUATION)
 """Every kind of this API group, in the order of the documentation."""
 
 
@@ -151,7 +202,7 @@ def _version(kind: CustomKind) -> dict[str, Any]:
         "name": names.VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        "subresources": {"status": {}, **({"scale": kind.scale} if kind.scale else {})},
         "additionalPrinterColumns": [column.manifest() for column in kind.columns],
         "schema": {"openAPIV3Schema": object_schema(kind)},
     }

@@ -224,7 +224,7 @@ class Rollout(Model):
     gate: Gate | None = Field(None, description="What it has to pass first.")
 
     rules: ClassVar[RuleList] = (
-        ("self.maxSurge + self.maxUnavailable > 0", "maxSurge and maxUnavailable cannot both be 0"),
+        ("self.maxSurge > 0 || self.maxUnavailable > 0", "maxSurge and maxUnavailable cannot both be 0"),
     )
 
 

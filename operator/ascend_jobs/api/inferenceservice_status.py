@@ -15,15 +15,36 @@ SHOWN_REPLICAS = 64
 """Replicas in the table; an object must not grow with the number of its pods."""
 
 
+class ModelFacts(Model):
+    """What the files of a model say of it."""
+
+    architecture: str = Field("", max_length=128, description="Name of the architecture, such as Qwen2ForCausalLM.")
+    parameters: int = Field(0, ge=0, description="Weights.")
+    size_bytes: int = Field(0, ge=0, description="Size of the weights' files, in bytes.")
+    layers: int = Field(0, ge=0, description="Transformer blocks.")
+    hidden_size: int = Field(0, ge=0, description="Width of the hidden states.")
+    kv_heads: int = Field(0, ge=0, description="Heads of keys and values.")
+    head_dim: int = Field(0, ge=0, description="Width of a head.")
+    vocab_size: int = Field(0, ge=0, description="Tokens of the vocabulary.")
+    bytes_per_parameter: float = Field(2, ge=0, le=8, description="Bytes of a stored weight.")
+    sha256: str = Field("", max_length=128, description="Digest of config and of the weights' headers.")
+
+
 class RevisionStatus(Model):
     """One version of the service: what its pods are made of."""
 
     number: int = Field(ge=1, description="From 1; rises with every change of what the pods are made of.")
     name: str = Field(description="ControllerRevision that holds the pod template and the engine's files.")
     input_sha256: str = Field(description="SHA-256 of what it was made from: spec and the job's result.")
+    engine: str = Field("", max_length=64, description="Engine that serves.")
     image: str = Field("", max_length=1024, description="Image of the engine.")
+    port: int = Field(0, ge=0, le=65535, description="Port of its OpenAI API.")
     model: str = Field("", max_length=1024, description="URI of the model.")
     created_time: datetime = Field(description="When it was recorded.")
+    inspected: ModelFacts | None = Field(None, description="What was found in the model's folder.")
+    inspections: int = Field(
+        0, ge=0, description="Tries of the pod that looks at the model's folder, beyond the first."
+    )
     start_time: datetime | None = Field(None, description="When its pods were first made.")
     answered_time: datetime | None = Field(None, description="When a completion first came back from it.")
     gate_time: datetime | None = Field(None, description="When it passed its gate.")
@@ -102,7 +123,7 @@ class InferenceServiceStatus(Model):
     observed_generation: int = Field(0, ge=0, description="metadata.generation last dealt with.")
     phase: str = Field(
         "Pending",
-        description="One word for people: Pending, Starting, Ready, Updating, Degraded, ScaledToZero, Suspended, Stalled.",
+        description="One word: Pending, Starting, Ready, Updating, Degraded, ScaledToZero, Suspended, Stalled.",
     )
     message: str = Field("", max_length=1024, description="One line for people.")
     url: str | None = Field(None, max_length=512, description="Address inside the cluster.")

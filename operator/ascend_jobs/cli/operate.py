@@ -80,4 +80,4 @@ def settings_from(args: argparse.Namespace, settings: Settings) -> Settings:
     }
     told = {name: value for name, value in given.items() if value}
     format_ = "console" if sys.stderr.isatty() else settings.log_format
-    return replace(settings, **told, host="127.0.0.1", port=args.port, log_format=format_)
+    return replace(settings, **told, host="127.0.0.1", port=args.port, log_format=format_, reach="proxy")

@@ -13,6 +13,7 @@ from itertools import groupby
 import structlog
 
 from ascend_jobs import names
+from ascend_jobs.api.conditions import Reason
 from ascend_jobs.cluster.client import Query
 from ascend_jobs.cluster.cluster import Cluster
 from ascend_jobs.cluster.store import Key
@@ -23,7 +24,14 @@ from ascend_jobs.errors import ApiError, JobError, MissingPrerequisite, Outdated
 log = structlog.get_logger()
 AT_ONCE = 32
 """Actions in flight for one job: enough to keep an API server busy that needs 15 ms a pod, and no more."""
-_NOUNS = {Kind.POD: "Pod", Kind.SERVICE: "Service", Kind.CONFIG_MAP: "ConfigMap", Kind.REVISION: "ControllerRevision"}
+_NOUNS = {
+    Kind.DEPLOYMENT: "Deployment",
+    Kind.STATEFUL_SET: "StatefulSet",
+    Kind.POD: "Pod",
+    Kind.SERVICE: "Service",
+    Kind.CONFIG_MAP: "ConfigMap",
+    Kind.REVISION: "ControllerRevision",
+}
 
 
 class Actor:
@@ -99,7 +107,7 @@ class Actor:
             raise (Outdated(f"{name} came and went") if error.status == 404 else error) from error
         if not _is_child(found, self._uid):
             message = f"{_NOUNS[kind]} {name} exists and does not belong to this job; delete or rename it"
-            raise MissingPrerequisite("NameConflict", message, retry_after=30)
+            raise MissingPrerequisite(Reason.NAME_CONFLICT, message, retry_after=30)
         return found
 
     async def _update(self, action: Update) -> None:
@@ -167,13 +175,13 @@ def _refusal_of_create(error: ApiError, kind: Kind, name: str) -> Exception:
     """
     text = f"{_NOUNS[kind]} {name}: {error.message}"
     if error.status in (400, 422):
-        return SpecInvalid("PodRejected", text)
+        return SpecInvalid(Reason.POD_REJECTED, text)
     if error.status == 409:
         return Outdated(text)
     if error.status != 403 or "cannot create resource" in error.message:
         return error
     if "exceeded quota" in error.message:
-        return MissingPrerequisite("QuotaExceeded", text, retry_after=60)
+        return MissingPrerequisite(Reason.QUOTA_EXCEEDED, text, retry_after=60)
     if "because it is being terminated" in error.message:
-        return Waiting("NamespaceTerminating", text, retry_after=60)
-    return MissingPrerequisite("PodRejected", text, retry_after=60)
+        return Waiting(Reason.NAMESPACE_TERMINATING, text, retry_after=60)
+    return MissingPrerequisite(Reason.POD_REJECTED, text, retry_after=60)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.conditions import ConditionType
+from ascend_jobs.cluster.needs import Needs
 from ascend_jobs.cluster.store import Key, Store
 from ascend_jobs.cluster.verbs import CHILDREN, JOBS, NODES, Resource
 from ascend_jobs.cluster.views import child_view, node_view, pod_view
@@ -45,6 +46,7 @@ class Cache:
         self.nodes: Store[NodeView] = Store(node_view, _node_identity, self._node_changed)
         self._uids: dict[Key, str] = {}
         self._rivals: dict[str, dict[str, tuple[Key, RivalView]]] = {}
+        self._needs = Needs()
         self._ended: OrderedDict[Key, set[str]] = OrderedDict()
         self._reported: dict[str, float] = {}
 
@@ -97,8 +99,12 @@ class Cache:
             self._uids[key] = uid
         else:
             self._end_job(key, uid)
-        self._keep_rival(key, uid, new)
+        if key.kind == names.FINE_TUNE_SHORT:
+            self._keep_rival(key, uid, new)
+        self._needs.keep(key, new)
         self._wake(key)
+        for other in self._needs.dependents(key):
+            self._wake(other)
 
     def _end_job(self, key: Key, uid: str) -> None:
         if self._uids.get(key) == uid:

@@ -9,7 +9,9 @@ from ascend_jobs.cluster.capacity import Capacity
 from ascend_jobs.cluster.client import Api
 from ascend_jobs.cluster.clock import Clock, utc_now
 from ascend_jobs.cluster.events import Recorder
+from ascend_jobs.cluster.prober import Prober
 from ascend_jobs.cluster.progress import Followers
+from ascend_jobs.cluster.scraper import Scraper
 from ascend_jobs.decide.observed import Defaults
 from ascend_jobs.metrics import Metrics
 
@@ -21,6 +23,8 @@ class Cluster:
     api: Api
     cache: Cache
     followers: Followers
+    prober: Prober
+    scraper: Scraper
     recorder: Recorder
     metrics: Metrics
     capacity: Capacity | None = None

@@ -35,7 +35,7 @@ def parse_line(line: bytes) -> tuple[str, Mapping[str, object]] | None:
         fields = {name: check(raw[name]) for name, check in known.items() if raw.get(name) is not None}
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    if not _REQUIRED[raw["event"]] <= fields.keys():
+    if not any(needed <= fields.keys() for needed in _REQUIRED[raw["event"]]):
         return None
     return raw["event"], fields
 
@@ -95,13 +95,17 @@ _EVENTS: Mapping[str, Mapping[str, Check]] = {
         "learningRate": _amount,
         "tokensPerSecond": _amount,
         "estimatedSecondsLeft": _seconds,
+        "suite": _text(64),
+        "done": _count,
+        "total": _count,
         "time": _moment,
     },
     "validation": {"step": _count, "loss": _number, "time": _moment},
     "checkpoint": {"step": _count, "uri": _text(2048), "sha256": _digest, "time": _moment},
 }
-_REQUIRED: Mapping[str, frozenset[str]] = {
-    "progress": frozenset({"step"}),
-    "validation": frozenset({"step", "loss"}),
-    "checkpoint": frozenset({"step", "uri", "sha256", "time"}),
+_REQUIRED: Mapping[str, tuple[frozenset[str], ...]] = {
+    "progress": (frozenset({"step"}), frozenset({"done", "total"})),
+    "validation": (frozenset({"step", "loss"}),),
+    "checkpoint": (frozenset({"step", "uri", "sha256", "time"}),),
 }
+"""Fields of which all have to be there; a trainer's progress has a step, an evaluation's says how much is done."""

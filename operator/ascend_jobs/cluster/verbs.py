@@ -35,7 +35,11 @@ NODES = Resource("api/v1", "nodes", namespaced=False)
 CLAIMS = Resource("api/v1", "persistentvolumeclaims")
 EVENTS = Resource("api/v1", "events")
 LEASES = Resource("apis/coordination.k8s.io/v1", "leases")
-JOBS = {names.FINE_TUNE_SHORT: Resource(f"apis/{names.API_VERSION}", names.FINE_TUNE_JOBS)}
+JOBS = {
+    names.FINE_TUNE_SHORT: Resource(f"apis/{names.API_VERSION}", names.FINE_TUNE_JOBS),
+    names.INFERENCE_SHORT: Resource(f"apis/{names.API_VERSION}", names.INFERENCE_SERVICES),
+    names.EVALUATION_SHORT: Resource(f"apis/{names.API_VERSION}", names.EVALUATION_JOBS),
+}
 """The custom resources by short kind."""
 
 
@@ -63,9 +67,11 @@ _CHILD_VERBS = ("get", "list", "watch", "create", "patch", "delete", "deletecoll
 RULES = (
     Rule("", "pods", _CHILD_VERBS, Scope.NAMESPACE, "prepare and training pods; free NPUs are counted from all pods"),
     Rule("", "pods/log", ("get",), Scope.NAMESPACE, "progress lines of running trainers"),
-    Rule("", "configmaps", _CHILD_VERBS, Scope.NAMESPACE, "rank tables"),
-    Rule("", "services", _CHILD_VERBS, Scope.NAMESPACE, "the DNS name of rank 0"),
-    Rule("apps", "controllerrevisions", _CHILD_VERBS, Scope.NAMESPACE, "what an attempt is made of"),
+    Rule("", "configmaps", _CHILD_VERBS, Scope.NAMESPACE, "rank tables, files of engines"),
+    Rule("", "services", _CHILD_VERBS, Scope.NAMESPACE, "the DNS name of rank 0, addresses of services"),
+    Rule("apps", "controllerrevisions", _CHILD_VERBS, Scope.NAMESPACE, "what an attempt or a revision is made of"),
+    Rule("apps", "deployments", _CHILD_VERBS, Scope.NAMESPACE, "replicas of a service that are one pod each"),
+    Rule("apps", "statefulsets", _CHILD_VERBS, Scope.NAMESPACE, "replicas of a service that span pods"),
     Rule("", "events", ("create", "patch"), Scope.NAMESPACE, "what a person can follow in kubectl describe"),
     Rule("", "persistentvolumeclaims", ("get",), Scope.NAMESPACE, "a missing claim is told before any pod is made"),
     Rule(
@@ -76,6 +82,10 @@ RULES = (
         "the jobs; delete when ttlSecondsAfterFinished has passed",
     ),
     Rule(names.GROUP, f"{names.FINE_TUNE_JOBS}/status", ("patch",), Scope.NAMESPACE, "what was seen and decided"),
+    Rule(names.GROUP, names.INFERENCE_SERVICES, ("list", "watch"), Scope.NAMESPACE, "the services"),
+    Rule(names.GROUP, names.EVALUATION_JOBS, ("list", "watch", "delete"), Scope.NAMESPACE, "the evaluations; TTL"),
+    Rule(names.GROUP, f"{names.EVALUATION_JOBS}/status", ("patch",), Scope.NAMESPACE, "what was seen and decided"),
+    Rule(names.GROUP, f"{names.INFERENCE_SERVICES}/status", ("patch",), Scope.NAMESPACE, "what was seen and decided"),
     Rule("", "nodes", ("list", "watch"), Scope.CLUSTER, "node findings, chip families, free NPUs"),
     Rule("coordination.k8s.io", "leases", ("get", "create", "patch"), Scope.OWN, "leader election"),
 )

@@ -37,7 +37,10 @@ def pod_view(manifest: Manifest) -> PodView:
         uid=meta["uid"],
         role=labels.get(names.ROLE, ""),
         attempt=_number(labels.get(names.ATTEMPT)),
-        index=_number(labels.get(names.RANK_INDEX)),
+        index=_number(labels.get(names.RANK_INDEX) or labels.get(names.POD_INDEX)),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        revision=_number(labels.get(names.REVISION)),
+        replica=_number(labels.get(names.REPLICA)),
         phase=_PHASES.get(status.get("phase", "Pending"), PodPhase.UNKNOWN),
         created=_time(meta.get("creationTimestamp")),
         deleting="deletionTimestamp" in meta,
@@ -120,14 +123,16 @@ def _containers(spec: Manifest, status: Manifest) -> tuple[ContainerView, ...]:
 def _container(status: Manifest) -> ContainerView:
     state: Mapping[str, Any] = status.get("state") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    earlier = (status.get("lastState") or {}).get("terminated") or {}
     return ContainerView(
         name=status["name"],
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         running="running" in state,
         exit_code=ended.get("exitCode"),
-        exit_reason=ended.get("reason", ""),
-        exit_message=ended.get("message", ""),
+        exit_reason=(ended or earlier).get("reason", ""),
+        exit_message=(ended or earlier).get("message", ""),
+        restarts=status.get("restartCount", 0),
         ended=_time(ended.get("finishedAt")),
     )
 

@@ -23,7 +23,7 @@ class PodPhase(StrEnum):
 
 @dataclass(frozen=True)
 class ContainerView:
-    """State of one container: exactly one of waiting, running, exited; `restarts` counts kubelet restarts."""
+    """State of one container: waiting, running or exited; `restarts` counts kubelet restarts."""
 
     name: str
     waiting_reason: str = ""
@@ -32,6 +32,8 @@ class ContainerView:
     exit_code: int | None = None
     exit_reason: str = ""
     exit_message: str = ""
+    """Of the container's end, or of its last one when it was restarted since."""
+    restarts: int = 0
     ended: datetime | None = None
     """When it exited."""
 
@@ -46,6 +48,11 @@ class PodView:
     attempt: int
     index: int
     phase: PodPhase = PodPhase.PENDING
+    ready: bool = False
+    """Condition Ready: a Service sends it requests."""
+    revision: int = 0
+    """Of a service's pod: label revision; `index` is then its number in its replica, `replica` the replica's."""
+    replica: int = 0
     created: datetime | None = None
     deleting: bool = False
     node: str = ""
@@ -124,6 +131,8 @@ class Defaults:
     prepare_image: str = ""
     pull_policy: str = ""
     pull_secrets: tuple[str, ...] = ()
+    serve_image: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True)

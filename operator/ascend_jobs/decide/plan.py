@@ -12,8 +12,10 @@ Manifest = dict[str, Any]
 
 
 class Kind(Enum):
-    """The kinds of children; the value is the pair (API path prefix, plural)."""
+    """The kinds of children; the value is the pair (API path prefix, plural). What makes pods comes before pods."""
 
+    DEPLOYMENT = ("apis/apps/v1", "deployments")
+    STATEFUL_SET = ("apis/apps/v1", "statefulsets")
     POD = ("api/v1", "pods")
     SERVICE = ("api/v1", "services")
     CONFIG_MAP = ("api/v1", "configmaps")
@@ -67,12 +69,41 @@ class Event:
 
 
 @dataclass(frozen=True)
+class ProbeTarget:
+    """A completion that is asked for again and again: where, of which model, with which prompt, how often."""
+
+    name: str
+    """What the answer is known by in the next passes."""
+    service: str
+    port: int
+    model: str
+    prompt: str
+    max_tokens: int
+    every_seconds: float
+    tls: bool = False
+
+
+@dataclass(frozen=True)
+class ScrapeTarget:
+    """A pod whose engine tells its load: names of its metrics for requests running and waiting, and KV-cache use."""
+
+    pod: str
+    ip: str
+    port: int
+    path: str
+    running: str
+    waiting: str
+    kv_cache: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What one pass does, in this order: actions, status, events, follow.
 
     Neighbouring actions of the same type and kind may run side by side; others keep their order.
     `status` is the whole new status as JSON, or None when it is not to be written.
-    `follow` names the pod and container whose log tells the progress, None when nobody has to be followed.
+    `follow` names the pod and container whose log tells the progress, None when nobody has to be followed;
+    `probes` and `scrapes` what has to be asked from now on.
     """
 
     actions: tuple[Action, ...] = ()
@@ -80,3 +111,5 @@ class Plan:
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     follow: tuple[str, str] | None = None
+    probes: tuple[ProbeTarget, ...] = ()
+    scrapes: tuple[ScrapeTarget, ...] = ()

@@ -99,7 +99,7 @@ def prepare_pod(job: FineTuneJob, number: int, settings: PodSettings) -> dict[st
     container = {
         "name": names.CONTAINER_PREPARE,
         "image": prepare_image(job, settings),
-        **_pull_policy(settings),
+        **pull_policy(settings),
         "command": ["python", "-m", "ascend_runtime", "prepare"],
         "env": [_value(names.ENV_CONFIG, phase_config(job)), *_common_env(number)],
         "volumeMounts": mounts,
@@ -132,7 +132,7 @@ def _trainer(job: FineTuneJob, attempt: int, settings: PodSettings, mounts: list
     return {
         "name": names.CONTAINER_TRAINER,
         "image": trainer_image(job, settings),
-        **_pull_policy(settings),
+        **pull_policy(settings),
         "command": ["/bin/bash", "-c", f'{_SET_ENV}; exec "$0" "$@"'],
         "args": ["python", "-m", "ascend_runtime", "train"],
         "env": [*env, _value("ASCEND_PROCESS_LOG_PATH", logs)],
@@ -154,7 +154,7 @@ def _wait(job: FineTuneJob, attempt: int, settings: PodSettings) -> dict[str, An
     return {
         "name": names.CONTAINER_WAIT,
         "image": trainer_image(job, settings),
-        **_pull_policy(settings),
+        **pull_policy(settings),
         "command": ["python", "-m", "ascend_runtime", "wait"],
         "env": env,
         "volumeMounts": mounts,
@@ -218,7 +218,8 @@ def _fixed(template: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _pull_policy(settings: PodSettings) -> dict[str, str]:
+def pull_policy(settings: PodSettings) -> dict[str, str]:
+    """Return imagePullPolicy where the installation says one."""
     return {"imagePullPolicy": settings.pull_policy} if settings.pull_policy else {}
 
 

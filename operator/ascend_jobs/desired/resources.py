@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ascend_jobs.api.fields import Resources
 from ascend_jobs.api.finetunejob import FineTuneJob
 
 _SHARE = 0.8
@@ -32,9 +33,13 @@ def fair_share(offers: Sequence[Offer], npus: int) -> dict[str, str]:
 
 
 def trainer_resources(job: FineTuneJob, resource: str, share: dict[str, str]) -> dict[str, Any]:
-    """Return requests and limits of the trainer; memory is also a limit only when the user gave it."""
-    given = job.spec.runtime.resources
-    npus = {resource: str(job.spec.npus_per_node)}
+    """Return requests and limits of the trainer."""
+    return pod_resources(job.spec.runtime.resources, job.spec.npus_per_node, resource, share)
+
+
+def pod_resources(given: Resources, count: int, resource: str, share: dict[str, str]) -> dict[str, Any]:
+    """Return requests and limits of a container with `count` NPUs; memory is a limit only when the user gave it."""
+    npus = {resource: str(count)}
     requests = {**share, **npus}
     limits = dict(npus)
     if given.cpu is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,18 @@ def claims(job: FineTuneJob) -> tuple[str, ...]:
     """Return the PersistentVolumeClaims that a job names, each once, in the order of its fields."""
     found = (location(uri).claim for uri in (*uris(job).values(), workspace_uri(job)))
     return tuple(dict.fromkeys(claim for claim in found if claim is not None))
+
+
+def read_only_volumes(read: Iterable[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return (volumes, mounts) of the claims that URIs name, all mounted read-only."""
+    claims_ = dict.fromkeys(claim for uri in read if (claim := location(uri).claim) is not None)
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
+    for number, claim in enumerate(claims_):
+        source = {"claimName": claim, "readOnly": True}
+        volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": source})
+        mounts.append({"name": f"claim-{number}", "mountPath": f"{names.VOLUMES_DIR}/{claim}", "readOnly": True})
+    return volumes, mounts
 
 
 def claim_volumes(job: FineTuneJob) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

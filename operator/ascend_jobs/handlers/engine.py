@@ -20,14 +20,18 @@ from ascend_jobs.cluster.cache import Cache
 from ascend_jobs.cluster.calls import Call, traced
 from ascend_jobs.cluster.capacity import Capacity
 from ascend_jobs.cluster.client import HttpApi, Query
+from ascend_jobs.cluster.clock import utc_now
 from ascend_jobs.cluster.cluster import Cluster
 from ascend_jobs.cluster.connection import Endpoint, Pool
 from ascend_jobs.cluster.events import Recorder
 from ascend_jobs.cluster.informer import Informer
 from ascend_jobs.cluster.joblist import JobList
 from ascend_jobs.cluster.lease import Lease
+from ascend_jobs.cluster.prober import Prober
 from ascend_jobs.cluster.progress import Followers
 from ascend_jobs.cluster.queue import WorkQueue
+from ascend_jobs.cluster.reach import DirectReach, ProxyReach, Reach
+from ascend_jobs.cluster.scraper import Scraper
 from ascend_jobs.cluster.verbs import CHILDREN, NODES
 from ascend_jobs.decide.observed import Defaults
 from ascend_jobs.handlers.jobs import make_registry, make_settings
@@ -65,10 +69,15 @@ class Engine:
         self._jobs = JobList(self._api, self.cache, settings.namespaces)
         self._informers = tuple(self._make_informers())
         self._followers = Followers(self._api, self._queue.add, self.metrics)
+        self._reach: Reach = ProxyReach(self._pool) if settings.reach == "proxy" else DirectReach()
+        self._prober = Prober(self._reach, self._queue.add, utc_now)
+        self._scraper = Scraper(self._reach, self._queue.add, utc_now)
         self._cluster = Cluster(
             api=self._api,
             cache=self.cache,
             followers=self._followers,
+            prober=self._prober,
+            scraper=self._scraper,
             recorder=Recorder(self._api),
             metrics=self.metrics,
             capacity=None if settings.namespaces else Capacity(self._api),
@@ -100,6 +109,7 @@ class Engine:
                     tasks.create_task(_forever(informer.run()), name=informer.name)
                 tasks.create_task(_forever(self._jobs.run()), name="job list")
                 tasks.create_task(_forever(self._measure_lag()), name="loop lag")
+                tasks.create_task(_forever(self._scraper.run()), name="scraper")
                 leader = tasks.create_task(self._lead(tasks), name="leader")
                 tasks.create_task(_forever(self._watch_jobs(stop)), name="kopf")
                 tasks.create_task(self._end(stop, leader), name="end")
@@ -164,6 +174,7 @@ class Engine:
             for task in late:
                 task.cancel()
         await self._followers.close()
+        await self._prober.close()
         self.metrics.leader.set(0)
         if self._keeper is not None:
             self._keeper.cancel()
@@ -173,6 +184,8 @@ class Engine:
 
     async def _close(self) -> None:
         await self._followers.close()
+        await self._prober.close()
+        await self._reach.close()
         await self._probes.stop()
         for client in self._clients:
             await client.close()
@@ -202,6 +215,8 @@ def _defaults(settings: Settings) -> Defaults:
     return Defaults(
         image=settings.image,
         prepare_image=settings.prepare_image,
+        serve_image=settings.serve_image,
+        engine=settings.engine,
         pull_policy=settings.pull_policy,
         pull_secrets=settings.pull_secrets,
     )

@@ -8,7 +8,10 @@ from ascend_jobs import names
 from ascend_jobs.cluster.cache import Cache
 from ascend_jobs.cluster.cluster import Cluster
 from ascend_jobs.cluster.events import Recorder
+from ascend_jobs.cluster.prober import Prober
 from ascend_jobs.cluster.progress import Followers
+from ascend_jobs.cluster.reach import DirectReach
+from ascend_jobs.cluster.scraper import Scraper
 from ascend_jobs.cluster.store import Key
 from ascend_jobs.cluster.verbs import JOBS
 from ascend_jobs.metrics import Metrics
@@ -26,6 +29,8 @@ def make_cluster(api: FakeApi, **parts: Any) -> Cluster:
         "api": api,
         "cache": Cache(lambda _: None),
         "followers": Followers(api, lambda _: None, metrics, pauses=(0.0, 0.0)),
+        "prober": Prober(DirectReach(), lambda _: None, lambda: NOW),
+        "scraper": Scraper(DirectReach(), lambda _: None, lambda: NOW),
         "recorder": Recorder(api),
         "metrics": metrics,
         "clock": lambda: NOW,

@@ -43,7 +43,7 @@ def node(name: str, version: str, *, ready: str = "True", **labels: str):
 
 def test_every_resource_has_its_store(cache):
     stores = [cache.store_of(r) for r in (*CHILDREN.values(), *JOBS.values(), NODES)]
-    assert len({id(store) for store in stores}) == 6
+    assert len({id(store) for store in stores}) == 10
 
 
 def test_a_job_is_found_by_its_key_and_wakes_it(cache, woken):

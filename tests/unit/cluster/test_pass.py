@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from ascend_jobs import names
 from ascend_jobs.cluster.cache import Cache
 from ascend_jobs.cluster.capacity import Capacity
 from ascend_jobs.cluster.joblist import JobList
-from ascend_jobs.cluster.observe import observe
+from ascend_jobs.cluster.observe import observe_fine_tune as observe
 from ascend_jobs.cluster.queue import WorkQueue
-from ascend_jobs.cluster.verbs import CLAIMS, NODES, PODS
+from ascend_jobs.cluster.verbs import CLAIMS, JOBS, NODES, PODS
 from ascend_jobs.errors import ApiError, Outdated, SpecInvalid
 from ascend_jobs.reconcile import reconcile, work
 from builders import NOW
@@ -205,14 +206,15 @@ async def test_jobs_are_listed_at_the_start_when_asked_and_from_time_to_time(mon
     monkeypatch.setattr("ascend_jobs.cluster.joblist._SETTLE", 0.05)
     monkeypatch.setattr("ascend_jobs.cluster.joblist._RETRY", 0.02)
     monkeypatch.setattr("ascend_jobs.cluster.joblist._EVERY", 0.3)
-    absent, there = (404, {}, b"{}"), (200, {}, b'{"resources": [{"name": "finetunejobs"}]}')
-    source = Source(answers=[absent, (500, {}, b"{}"), there], lists=[status(500), status(403)])
+    kinds = [resource.plural for resource in JOBS.values()]
+    absent, there = (404, {}, b"{}"), (200, {}, json.dumps({"resources": [{"name": k} for k in kinds]}).encode())
+    source = Source(answers=[absent, (500, {}, b"{}"), there, there, there], lists=[status(500), status(403)])
     async with serving(source) as api:
         jobs = JobList(api, Cache(lambda _: None), ())
-        assert jobs.missing == ("finetunejobs are not discovered",)
+        assert jobs.missing == tuple(f"{k} are not discovered" for k in kinds)
         task = asyncio.create_task(jobs.run())
         await jobs.discovered.wait()
-        assert jobs.missing == ("finetunejobs are not listed",)
+        assert jobs.missing == tuple(f"{k} are not listed" for k in kinds)
         await jobs.listed.wait()
         assert jobs.missing == ()
         listed = source.listed

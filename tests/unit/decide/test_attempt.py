@@ -11,7 +11,7 @@ from ascend_jobs.decide.finetune import plan
 from ascend_jobs.decide.observed import PodPhase, ProgressView
 from ascend_jobs.decide.plan import Create, Delete, DeleteJob, Kind, Update
 from ascend_jobs.desired.revision import attempt_revision
-from builders import NOW, at, ended, make_child, make_job, make_observed, make_pod
+from builders import FINE_TUNE_CONDITIONS, NOW, at, ended, make_child, make_job, make_observed, make_pod
 
 PREPARED = {"documents": 10, "tokens": 100}
 STARTED = {"number": 0, "revision": "faq-ftj-0", "startTime": "2026-01-01T12:00:00Z", "allPodsSeen": True}
@@ -205,7 +205,7 @@ def test_a_job_that_is_being_deleted_gets_nothing():
 
 def test_every_condition_is_there_in_the_first_write():
     status = parse_status(plan(make_observed()).status)
-    assert [c.type for c in status.conditions] == list(ConditionType)
+    assert [c.type for c in status.conditions] == FINE_TUNE_CONDITIONS
     assert all(c.observed_generation == 1 for c in status.conditions)
 
 

@@ -86,6 +86,12 @@ def config_problems(given: EngineInput) -> Iterator[Problem]:
         yield from _invariant_problems(given)
 
 
+def mindie_parallelism(given: EngineInput) -> tuple[int, int]:
+    """Return (tensor, pipeline): all NPUs that copies (dp) leave, and no pipeline."""
+    copies = _factor(given.serving.engine_args, "dp")
+    return given.serving.parallelism.tensor or max(1, given.nodes * given.npus // copies), 1
+
+
 def _settings(given: EngineInput) -> dict[str, Any]:
     """Return all keys that are written and their values: defaults, what follows from the spec, the user's."""
     keys, serving = _keys(given), given.serving
@@ -196,7 +202,7 @@ def _parallel_problems(given: EngineInput) -> Iterator[Problem]:
         )
     arguments = given.serving.engine_args
     copies = _factor(arguments, "dp")
-    tensor = asked.tensor or total // max(1, copies)
+    tensor, _ = mindie_parallelism(given)
     if tensor * copies != total:
         product = f"tensor {tensor}" + (f" x dp {copies}" if copies > 1 else "")
         yield (

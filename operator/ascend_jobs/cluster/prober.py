@@ -1,0 +1,177 @@
+"""Completions asked of services again and again: only an answer with tokens proves that a service answers.
+
+A target is a task. What came back last is kept until the target is not wanted any more; every answer wakes the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from time import monotonic
+
+import aiohttp
+import orjson
+import structlog
+
+from ascend_jobs.cluster.clock import Clock
+from ascend_jobs.cluster.reach import Reach, RefusedAnswer
+from ascend_jobs.cluster.store import Key
+from ascend_jobs.decide.inference.observed import ProbeView
+from ascend_jobs.decide.plan import ProbeTarget
+
+log = structlog.get_logger()
+_LONGEST = 120.0
+"""Seconds that one completion may take."""
+_SHOWN = 80
+"""Characters of an answer that are kept."""
+
+
+class Prober:
+    """The completions asked of all services."""
+
+    def __init__(self, reach: Reach, wake: Callable[[Key], None], clock: Clock) -> None:
+        """Take how services are reached, whom to tell of an answer, and the clock."""
+        self._reach, self._wake, self._clock = reach, wake, clock
+        self._asked: dict[str, dict[str, _Asked]] = {}
+
+    def view(self, uid: str) -> Mapping[str, ProbeView]:
+        """Return the last answers of a service's targets, by name."""
+        return {name: asked.view for name, asked in self._asked.get(uid, {}).items() if asked.view is not None}
+
+    def want(self, key: Key, uid: str, targets: Sequence[ProbeTarget]) -> None:
+        """Ask these targets of a service from now on, and no others."""
+        wanted = {target.name: target for target in targets}
+        asked = self._asked.setdefault(uid, {})
+        for name in [name for name in asked if name not in wanted]:
+            asked.pop(name).stop()
+        for name, target in wanted.items():
+            if name in asked and asked[name].moved(target):
+                asked.pop(name).stop()
+            if name not in asked:
+                asked[name] = _Asked(self, key, target)
+            asked[name].retarget(target)
+        if not asked:
+            del self._asked[uid]
+
+    def forget(self, uid: str) -> None:
+        """Ask nothing of a service that is gone."""
+        for asked in self._asked.pop(uid, {}).values():
+            asked.stop()
+
+    async def close(self) -> None:
+        """Stop all."""
+        tasks = [asked.task for found in self._asked.values() for asked in found.values()]
+        for uid in list(self._asked):
+            self.forget(uid)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def ask(self, key: Key, target: ProbeTarget, failures: int) -> ProbeView:
+        """Ask for one completion; never raises but for cancellation."""
+        try:
+            async with asyncio.timeout(_LONGEST):
+                return await self._completion(key, target)
+        except RefusedAnswer as error:
+            message = str(error)
+        except TimeoutError:
+            message = f"no answer within {_LONGEST:.0f} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            message = f"{type(error).__name__}: {error}"
+        return ProbeView(self._clock(), answered=False, message=message[:300], failures=failures + 1)
+
+    async def _completion(self, key: Key, target: ProbeTarget) -> ProbeView:
+        body = {
+            "model": target.model,
+            "prompt": target.prompt,
+            "max_tokens": target.max_tokens,
+            "temperature": 0,
+            "stream": True,
+        }
+        started = monotonic()
+        moments: list[float] = []
+        text = ""
+        lines = self._reach.post_service(
+            key.namespace, target.service, target.port, "/v1/completions", body, tls=target.tls
+        )
+        async with aclosing(lines) as stream:  # type: ignore[type-var]
+            async for line in stream:
+                piece = _piece(line)
+                if piece is not None:
+                    moments.append(monotonic())
+                    text += piece
+        if not moments:
+            return ProbeView(self._clock(), answered=False, message="an answer without a token came back", failures=1)
+        later = moments[-1] - moments[0]
+        return ProbeView(
+            time=self._clock(),
+            answered=True,
+            message=text[:_SHOWN],
+            first_token_milliseconds=round((moments[0] - started) * 1000, 1),
+            tokens_per_second=round((len(moments) - 1) / later, 1) if later > 0 else None,
+        )
+
+    def told(self, key: Key) -> None:
+        """Wake the service of an answer."""
+        self._wake(key)
+
+
+class _Asked:
+    """One target and what it last answered."""
+
+    def __init__(self, prober: Prober, key: Key, target: ProbeTarget) -> None:
+        self._prober, self._key, self.target = prober, key, target
+        self.view: ProbeView | None = None
+        self._changed = asyncio.Event()
+        self.task = asyncio.create_task(self._run(), name=f"probe of {target.service}")
+
+    def moved(self, target: ProbeTarget) -> bool:
+        """Say whether somebody else is to be asked, or something else."""
+        return (target.service, target.port, target.model, target.prompt) != (
+            self.target.service,
+            self.target.port,
+            self.target.model,
+            self.target.prompt,
+        )
+
+    def retarget(self, target: ProbeTarget) -> None:
+        """Ask as this target says from now on."""
+        if target != self.target:
+            self.target = target
+            self._changed.set()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self.task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            self.view = await self._prober.ask(self._key, self.target, self.view.failures if self.view else 0)
+            self._prober.told(self._key)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until it is time again; a pass may make the interval shorter or longer meanwhile."""
+        started = monotonic()
+        while (left := started + self.target.every_seconds - monotonic()) > 0:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), left * random.uniform(0.95, 1.0) + 0.01)
+
+
+def _piece(line: bytes) -> str | None:
+    """Return the text of a server-sent event of /v1/completions, None when it brings no token."""
+    if not line.startswith(b"data:"):
+        return None
+    data = line[5:].strip()
+    if data in (b"", b"[DONE]"):
+        return None
+    found = orjson.loads(data)
+    if not isinstance(found, dict):
+        raise ValueError("an event that is no object")
+    if "error" in found:
+        raise ValueError(f"the engine says {str(found['error'])[:200]}")
+    choices = found.get("choices")
+    text = choices[0].get("text") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+    return text if isinstance(text, str) and text else None

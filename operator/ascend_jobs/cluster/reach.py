@@ -1,0 +1,112 @@
+"""How the operator reaches Services and pods: straight from inside the cluster, through the API server from outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import aiohttp
+
+from ascend_jobs.cluster.connection import Pool
+
+_CONNECTIONS = 64
+
+
+class Reach(Protocol):
+    """Opens requests to what runs in the cluster; raises aiohttp.ClientError, TimeoutError and OSError."""
+
+    def post_service(
+        self, namespace: str, service: str, port: int, path: str, body: Mapping[str, object], *, tls: bool = False
+    ) -> AsyncIterator[bytes]:
+        """POST JSON to a Service, yield the lines of the answer; raises RefusedAnswer for a status that is no 2xx."""
+        ...
+
+    async def get_pod(self, namespace: str, pod: str, ip: str, port: int, path: str) -> str:
+        """GET a page of a pod as text, at most 4 MB."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class RefusedAnswer(Exception):
+    """An HTTP answer that is no success; the message tells status and the beginning of the body."""
+
+
+_LARGEST_PAGE = 4 << 20
+
+
+class DirectReach:
+    """From inside the cluster: by the Service's name and the pod's address."""
+
+    def __init__(self) -> None:
+        """Open a session of its own; credentials of the API server never go to pods."""
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=False))
+
+    async def post_service(
+        self, namespace: str, service: str, port: int, path: str, body: Mapping[str, object], *, tls: bool = False
+    ) -> AsyncIterator[bytes]:
+        """POST to http(s)://SERVICE.NAMESPACE.svc:PORT; the certificate's name is the users' concern."""
+        url = f"{'https' if tls else 'http'}://{service}.{namespace}.svc:{port}{path}"
+        async with self._session.post(url, json=body) as answer:
+            async for line in _lines(answer):
+                yield line
+
+    async def get_pod(self, namespace: str, pod: str, ip: str, port: int, path: str) -> str:
+        """GET from the pod's address."""
+        host = f"[{ip}]" if ":" in ip else ip
+        async with self._session.get(f"http://{host}:{port}{path}") as answer:
+            return await _page(answer)
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self._session.close()
+
+
+class ProxyReach:
+    """From outside, with a person's rights: through the API server's proxy subresources."""
+
+    def __init__(self, pool: Pool) -> None:
+        """Take the pool of connections to the API server."""
+        self._server, self._session = pool.endpoint.server, pool.session()
+
+    async def post_service(
+        self, namespace: str, service: str, port: int, path: str, body: Mapping[str, object], *, tls: bool = False
+    ) -> AsyncIterator[bytes]:
+        """POST through services/NAME:PORT/proxy."""
+        name = f"{'https:' if tls else ''}{service}:{port}"
+        url = f"{self._server}/api/v1/namespaces/{namespace}/services/{name}/proxy{path}"
+        async with self._session.post(url, json=body) as answer:
+            async for line in _lines(answer):
+                yield line
+
+    async def get_pod(self, namespace: str, pod: str, ip: str, port: int, path: str) -> str:
+        """GET through pods/NAME:PORT/proxy."""
+        url = f"{self._server}/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}"
+        async with self._session.get(url) as answer:
+            return await _page(answer)
+
+    async def close(self) -> None:
+        """Close the session; the pool stays open."""
+        await self._session.close()
+
+
+@asynccontextmanager
+async def _checked(answer: aiohttp.ClientResponse) -> AsyncIterator[aiohttp.StreamReader]:
+    if answer.status >= 300:
+        body = (await answer.content.read(300)).decode(errors="replace").strip()
+        raise RefusedAnswer(f"HTTP {answer.status}: {body}")
+    yield answer.content
+
+
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async with _checked(answer) as content:
+        async for line in content:
+            yield line
+
+
+async def _page(answer: aiohttp.ClientResponse) -> str:
+    async with _checked(answer) as content:
+        return (await content.read(_LARGEST_PAGE)).decode(errors="replace")

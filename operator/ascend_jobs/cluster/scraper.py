@@ -1,0 +1,90 @@
+"""The load that engines tell of themselves in /metrics, read every few seconds from each ready pod."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import aiohttp
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from ascend_jobs.cluster.clock import Clock
+from ascend_jobs.cluster.reach import Reach, RefusedAnswer
+from ascend_jobs.cluster.store import Key
+from ascend_jobs.decide.inference.observed import LoadView
+from ascend_jobs.decide.plan import ScrapeTarget
+
+log = structlog.get_logger()
+EVERY_SECONDS = 10.0
+_LONGEST = 5.0
+_AT_ONCE = 16
+"""Pods that are read at the same time."""
+
+
+class Scraper:
+    """Reads the load of all services in one task."""
+
+    def __init__(self, reach: Reach, wake: Callable[[Key], None], clock: Clock) -> None:
+        """Take how pods are reached, whom to tell of news, and the clock."""
+        self._reach, self._wake, self._clock = reach, wake, clock
+        self._wanted: dict[str, tuple[Key, tuple[ScrapeTarget, ...]]] = {}
+        self._views: dict[str, dict[str, LoadView]] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def view(self, uid: str) -> Mapping[str, LoadView]:
+        """Return what the pods of a service last told, by pod."""
+        return dict(self._views.get(uid, {}))
+
+    def want(self, key: Key, uid: str, targets: Sequence[ScrapeTarget]) -> None:
+        """Read these pods of a service from now on, and no others."""
+        if targets:
+            self._wanted[uid] = (key, tuple(targets))
+            pods = {target.pod for target in targets}
+            self._views[uid] = {pod: view for pod, view in self._views.get(uid, {}).items() if pod in pods}
+        else:
+            self.forget(uid)
+
+    def forget(self, uid: str) -> None:
+        """Read nothing of a service that is gone."""
+        self._wanted.pop(uid, None)
+        self._views.pop(uid, None)
+
+    async def run(self) -> None:
+        """Read all, again and again, for ever."""
+        while True:
+            started = asyncio.get_running_loop().time()
+            for uid, (key, targets) in list(self._wanted.items()):
+                await self._read(uid, key, targets)
+            spent = asyncio.get_running_loop().time() - started
+            await asyncio.sleep(max(1.0, EVERY_SECONDS - spent))
+
+    async def _read(self, uid: str, key: Key, targets: Sequence[ScrapeTarget]) -> None:
+        found = await asyncio.gather(*(self._load(key.namespace, target) for target in targets))
+        if uid not in self._wanted:
+            return
+        before = {pod: (v.running, v.waiting, v.kv_cache) for pod, v in self._views.get(uid, {}).items()}
+        self._views[uid] = {t.pod: view for t, view in zip(targets, found, strict=True) if view is not None}
+        after = {pod: (v.running, v.waiting, v.kv_cache) for pod, v in self._views[uid].items()}
+        if after != before:
+            self._wake(key)
+
+    async def _load(self, namespace: str, target: ScrapeTarget) -> LoadView | None:
+        try:
+            async with self._slots, asyncio.timeout(_LONGEST):
+                page = await self._reach.get_pod(namespace, target.pod, target.ip, target.port, target.path)
+            return _parse(page, target, self._clock)
+        except (RefusedAnswer, TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            log.debug("load not read", pod=target.pod, error=str(error))
+            return None
+
+
+def _parse(page: str, target: ScrapeTarget, clock: Clock) -> LoadView:
+    """Return the sums over labels of the three metrics; raises ValueError for a page that is no exposition."""
+    sums = dict.fromkeys((target.running, target.waiting, target.kv_cache), 0.0)
+    wanted = [line for line in page.splitlines() if line.startswith(tuple(sums))]
+    for family in text_string_to_metric_families("\n".join(wanted) + "\n"):
+        for sample in family.samples:
+            if sample.name in sums:
+                sums[sample.name] += sample.value
+    return LoadView(clock(), sums[target.running], sums[target.waiting], sums[target.kv_cache])

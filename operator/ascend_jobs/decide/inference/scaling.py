@@ -1,0 +1,142 @@
+"""How many replicas there are to be: the spec, a schedule, or the engines' own load.
+
+The metric has to ask for more during scaleUpSeconds, for less during scaleDownSeconds, before the number changes; what
+it asked for least (for more) or most (for less) in that time counts, so that a short spike moves nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from ascend_jobs.api.conditions import Reason
+from ascend_jobs.api.inferenceservice import Scaling, ScalingMetric, Schedule
+from ascend_jobs.api.inferenceservice_status import Load, ScalingStatus
+from ascend_jobs.decide.inference.observed import LoadView, ServiceObserved
+from ascend_jobs.decide.plan import Event
+
+FRESH_SECONDS = 90.0
+"""Older words of an engine about its load count for nothing."""
+
+
+def load_of(observed: ServiceObserved, pods: Iterable[str]) -> Load | None:
+    """Return what engines say over these pods together, None when none has said anything lately."""
+    fresh = [
+        view
+        for name in pods
+        if (view := observed.loads.get(name)) is not None and _age(observed.now, view) <= FRESH_SECONDS
+    ]
+    if not fresh:
+        return None
+    return Load(
+        requests_running=sum(view.running for view in fresh),
+        requests_waiting=sum(view.waiting for view in fresh),
+        kv_cache_usage=round(sum(view.kv_cache for view in fresh) / len(fresh), 4),
+    )
+
+
+def decide_scaling(
+    observed: ServiceObserved, load: Load | None
+) -> tuple[ScalingStatus, tuple[Event, ...], float | None]:
+    """Return the number wanted and why, the event of a change, and seconds until it has to be looked at again."""
+    scaling, old, now = observed.service.spec.scaling, observed.service.status.scaling, observed.now
+    if scaling.replicas is not None:
+        new, after = ScalingStatus(desired=scaling.replicas, reason="spec.scaling.replicas"), None
+    else:
+        least, why = floor(scaling, now)
+        after = _next_moment(scaling.schedules, now)
+        if scaling.max_replicas is None:
+            new = ScalingStatus(desired=least, reason=why)
+        else:
+            new = _by_load(scaling, old, load, (least, max(scaling.max_replicas, least)), why, now)
+        if new.proposed is not None:
+            after = min(after or math.inf, 5.0)
+    first = observed.service.status.scaling.last_scale_time is None
+    changed = new.desired != old.desired or first
+    new = new.evolve(last_scale_time=now if changed else old.last_scale_time)
+    events = (Event(Reason.SCALED, f"{old.desired} -> {new.desired} replicas: {new.reason}"),)
+    return new, events if changed and not first else (), after
+
+
+def floor(scaling: Scaling, now: datetime) -> tuple[int, str]:
+    """Return the least number of replicas at a moment, and who says so."""
+    fired = [(moment, s) for s in scaling.schedules if (moment := _last_moment(s, now)) is not None]
+    if not fired:
+        return scaling.min_replicas, "minReplicas"
+    latest = max(fired, key=lambda pair: pair[0])[1]
+    return latest.min_replicas, f'schedule "{latest.cron}" ({latest.time_zone})'
+
+
+def schedule_problem(schedule: Schedule) -> str | None:
+    """Return what is wrong with a schedule, None when nothing is."""
+    try:
+        CronSim(schedule.cron, datetime(2026, 1, 1))
+    except CronSimError as error:
+        return f"cron: {error}; five fields are wanted, such as 0 20 * * *"
+    try:
+        ZoneInfo(schedule.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return f"timeZone: {schedule.time_zone} is no IANA time zone, such as Asia/Shanghai"
+    return None
+
+
+def _by_load(
+    scaling: Scaling, old: ScalingStatus, load: Load | None, bounds: tuple[int, int], why: str, now: datetime
+) -> ScalingStatus:
+    least, most = bounds
+    held = min(max(old.desired, least), most)
+    reason = why if held == least else f"at most {most}" if held < old.desired else old.reason or why
+    if load is None or most <= least or held == 0:
+        return ScalingStatus(desired=held, reason=reason)
+    wanted = min(max(_wanted(scaling, load, held), least), most)
+    if wanted == held:
+        return ScalingStatus(desired=held, reason=reason)
+    up = wanted > held
+    same_way = old.proposed is not None and (old.proposed > held) == up and old.proposed_time is not None
+    steady = min if up else max
+    proposed = steady(wanted, old.proposed) if same_way and old.proposed is not None else wanted
+    since = old.proposed_time if same_way and old.proposed_time is not None else now
+    patience = scaling.scale_up_seconds if up else scaling.scale_down_seconds
+    if (now - since).total_seconds() < patience:
+        return ScalingStatus(desired=held, reason=reason, proposed=proposed, proposed_time=since)
+    return ScalingStatus(desired=proposed, reason=_words(scaling, load))
+
+
+def _wanted(scaling: Scaling, load: Load, held: int) -> int:
+    if scaling.metric is ScalingMetric.KV_CACHE_USAGE:
+        return math.ceil(held * load.kv_cache_usage / scaling.target - 1e-9)
+    total = load.requests_waiting if scaling.metric is ScalingMetric.REQUESTS_WAITING else load.requests_running
+    if scaling.metric is ScalingMetric.REQUESTS_WAITING and total == 0 and load.requests_running > 0:
+        return _without_queue(held, load)
+    return math.ceil(total / scaling.target - 1e-9)
+
+
+def _without_queue(held: int, load: Load) -> int:
+    """Return the number when nobody waits but replicas work: one less only while half of them would do."""
+    return held if load.requests_running > held / 2 else held - 1
+
+
+def _words(scaling: Scaling, load: Load) -> str:
+    value = {
+        ScalingMetric.REQUESTS_WAITING: load.requests_waiting,
+        ScalingMetric.REQUESTS_RUNNING: load.requests_running,
+        ScalingMetric.KV_CACHE_USAGE: load.kv_cache_usage,
+    }[scaling.metric]
+    return f"{scaling.metric.value} {value:g}, target {scaling.target:g} a replica"
+
+
+def _last_moment(schedule: Schedule, now: datetime) -> datetime | None:
+    return next(CronSim(schedule.cron, now.astimezone(ZoneInfo(schedule.time_zone)), reverse=True), None)
+
+
+def _next_moment(schedules: Iterable[Schedule], now: datetime) -> float | None:
+    moments = (next(CronSim(s.cron, now.astimezone(ZoneInfo(s.time_zone))), None) for s in schedules)
+    return min(((m - now).total_seconds() + 1.0 for m in moments if m is not None), default=None)
+
+
+def _age(now: datetime, view: LoadView) -> float:
+    return (now - view.time).total_seconds()

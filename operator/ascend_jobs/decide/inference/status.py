@@ -1,0 +1,120 @@
+"""A decision about a service as conditions, counts, phase and one line for people."""
+
+from __future__ import annotations
+
+from ascend_jobs import names
+from ascend_jobs.api.conditions import Condition, ConditionStatus, ConditionType, Reason, condition, set_condition
+from ascend_jobs.api.inferenceservice_status import (
+    SHOWN_REPLICAS,
+    InferenceServiceStatus,
+    ProbeStatus,
+    ReplicaStatus,
+    RevisionStatus,
+)
+from ascend_jobs.decide.decision import Verdict
+from ascend_jobs.decide.inference.candidate import waiting_words
+from ascend_jobs.decide.inference.decision import Phase, ServiceDecision
+from ascend_jobs.decide.inference.exposure import PUBLIC
+from ascend_jobs.decide.inference.observed import ServiceObserved
+from ascend_jobs.decide.inference.workloads import is_ready, replicas
+from ascend_jobs.desired.inference.workloads import pod_selector
+
+_TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+_MESSAGE = 1024
+_SETTLED = (Phase.READY, Phase.SUSPENDED, Phase.STALLED, Phase.SCALED_TO_ZERO)
+
+
+def status_of(observed: ServiceObserved, decision: ServiceDecision) -> InferenceServiceStatus:
+    """Return the whole status: every condition is there from the first write on, Unknown where unknown."""
+    service, recorded = observed.service, decision.status
+    conditions = recorded.conditions
+    for type_, verdict in _verdicts(observed, decision).items():
+        conditions = set_condition(
+            conditions,
+            Condition(
+                type=type_,
+                status=verdict.status,
+                reason=verdict.reason,
+                message=verdict.message[:_MESSAGE],
+                observed_generation=service.metadata.generation,
+                last_transition_time=observed.now,
+            ),
+        )
+    table = _table(observed, recorded)
+    serving = recorded.revision
+    ready = decision.phase is Phase.READY
+    return recorded.evolve(
+        observed_generation=service.metadata.generation,
+        phase=decision.phase.value,
+        message=decision.message[:_MESSAGE],
+        url=_url(observed, serving) if serving is not None else None,
+        served_name=service.served_name,
+        engine=serving.engine if serving is not None else None,
+        conditions=conditions,
+        replicas=len(table),
+        ready_replicas=sum(replica.ready for replica in table),
+        selector=",".join(f"{k}={v}" for k, v in pod_selector(service).items()),
+        instances=table[:SHOWN_REPLICAS],
+        probe=_probe(observed),
+        ready_time=recorded.ready_time or (observed.now if ready else None),
+    )
+
+
+def _url(observed: ServiceObserved, revision: RevisionStatus) -> str:
+    scheme = "https" if observed.service.spec.access.tls_secret_ref else "http"
+    return f"{scheme}://{observed.service.base}.{observed.service.metadata.namespace}.svc:{revision.port}"
+
+
+def _verdicts(observed: ServiceObserved, decision: ServiceDecision) -> dict[ConditionType, Verdict]:
+    phase, reason, message = decision.phase, decision.reason, decision.message
+    answers = phase in (Phase.READY, Phase.DEGRADED, Phase.UPDATING)
+    known = {
+        ConditionType.READY: Verdict(_FALSE, reason, message),
+        ConditionType.RECONCILING: Verdict(_FALSE if phase in _SETTLED else _TRUE, reason, message),
+        ConditionType.STALLED: Verdict(_TRUE, reason, message)
+        if phase is Phase.STALLED
+        else Verdict(_FALSE, Reason.NOT_STALLED),
+        ConditionType.SUSPENDED: Verdict(_TRUE, reason, message)
+        if phase is Phase.SUSPENDED
+        else Verdict(_FALSE, Reason.NOT_SUSPENDED),
+        ConditionType.PROGRESSING: Verdict(_FALSE if answers else _UNKNOWN, reason, message),
+    }
+    for type_ in (ConditionType.MODEL_READY, ConditionType.RANK_TABLE_READY):
+        old = condition(observed.service.status.conditions, type_)
+        known[type_] = Verdict(old.status, old.reason, old.message) if old else Verdict(_UNKNOWN, Reason.PENDING)
+    return {**known, **decision.verdicts}
+
+
+def _probe(observed: ServiceObserved) -> ProbeStatus | None:
+    view = observed.probes.get(PUBLIC)
+    if view is None:
+        return observed.service.status.probe
+    return ProbeStatus(
+        time=view.time,
+        answered=view.answered,
+        message=view.message[:512],
+        first_token_milliseconds=view.first_token_milliseconds,
+        tokens_per_second=view.tokens_per_second,
+        failures=view.failures,
+    )
+
+
+def _table(observed: ServiceObserved, status: InferenceServiceStatus) -> tuple[ReplicaStatus, ...]:
+    found: list[ReplicaStatus] = []
+    for revision in (status.revision, status.candidate, status.canary_revision):
+        if revision is None:
+            continue
+        for name, pods in replicas(observed, revision).items():
+            ready = is_ready(observed.service, pods)
+            restarts = sum(c.restarts for pod in pods for c in pod.containers if c.name == names.CONTAINER_SERVER)
+            found.append(
+                ReplicaStatus(
+                    name=name,
+                    revision=revision.number,
+                    node=pods[0].node,
+                    ready=ready,
+                    restarts=restarts,
+                    message="" if ready else waiting_words(pods, revision)[1][:256],
+                )
+            )
+    return tuple(found)
