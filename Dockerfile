@@ -84,6 +84,10 @@ RUN mindie=/usr/local/Ascend/mindie/latest/mindie-service \
     && printf '%s\n' '#!/bin/sh' \
         'exec /opt/venv/bin/python -m ascend_runtime serve mindie "$@"' >$mindie/bin/mindieservice_daemon \
     && chmod 755 /usr/local/bin/vllm $mindie/bin/mindieservice_daemon
+# llama.cpp's wheel brings all but OpenMP's library.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=torch-packages /out/ /opt/venv/
 COPY --from=runtime-packages /out/ /opt/venv/
 ENV HOME=/home/HwHiAiUser

@@ -29,6 +29,8 @@ class Wanted:
     adapter: int | None = None
     logprobs: int | None = None
     """So many alternatives of each token; None: no log-probabilities at all."""
+    in_pieces: bool = True
+    """False where nobody waits for pieces and every token counts."""
 
 
 @dataclass
@@ -149,20 +151,28 @@ class Core:
                 fresh = piece.generated - record.generated
                 self.load.tokens, held = self.load.tokens + fresh, held + fresh
                 record.generated += fresh
-                if first is None and fresh > 0:
+                if not wanted.in_pieces:
+                    self._measure_whole(record, piece)
+                elif first is None and fresh > 0:
                     first, record.prefill = now, now - started
                     self.recorder.first_token(now - arrived)
                 elif fresh > 0:
                     self.recorder.later_tokens(fresh, now - last)
-                if fresh > 0:
-                    last = now
                     record.decode = now - (first or now)
+                last = now if fresh > 0 else last
                 if piece.finish is not None:
                     record.finish, record.cached_tokens = piece.finish, piece.cached_tokens
                 yield piece
         finally:
             self.load.tokens -= held
             await stream.aclose()  # type: ignore[attr-defined]
+
+    def _measure_whole(self, record: Record, piece: Piece) -> None:
+        """Take the engine's own times where the tokens were not seen one by one."""
+        record.prefill, record.decode = piece.prefill, piece.decode
+        self.recorder.first_token(record.queue + piece.prefill)
+        if record.generated > 1:
+            self.recorder.later_tokens(record.generated - 1, piece.decode)
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -204,4 +214,4 @@ class Core:
 
 def _generation(wanted: Wanted) -> Generation:
     top = 0 if wanted.logprobs is None else max(1, wanted.logprobs)
-    return Generation(wanted.tokens, wanted.limit, wanted.options, wanted.adapter, top)
+    return Generation(wanted.tokens, wanted.limit, wanted.options, wanted.adapter, top, wanted.in_pieces)

@@ -53,6 +53,8 @@ class Generation:
     """Index of the adapter to use; None: the model alone."""
     top_tokens: int = 0
     """So many alternatives of each token, with log-probabilities before sampling; 0: none."""
+    in_pieces: bool = True
+    """False: one piece at the end. llama.cpp names the tokens of half a character only then."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Piece:
     stop_string: str | None = None
     cached_tokens: int = 0
     """On the last piece: tokens of the prompt that did not have to be computed."""
+    prefill: float = 0.0
+    """On the last piece: seconds that the engine computed until the first token."""
+    decode: float = 0.0
+    """On the last piece: seconds that it computed for the others."""
 
 
 class EngineDied(Exception):
@@ -154,10 +160,14 @@ class Engine:
 
         Raises EngineRefused and EngineDied.
         """
+        body = _body(wanted, len(self._settings.adapters))
         try:
-            async with self._session.post("http://engine/completion", json=_body(wanted)) as response:
+            async with self._session.post("http://engine/completion", json=body) as response:
                 if response.status != 200:
                     raise await _refusal(response)
+                if not wanted.in_pieces:
+                    yield _piece(await response.json())
+                    return
                 async for document in _events(response):
                     yield _piece(document)
         except aiohttp.ClientError as error:
@@ -212,9 +222,11 @@ def _last_complaint(lines: Sequence[str]) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _body(wanted: Generation) -> dict[str, Any]:
-    body = {"prompt": list(wanted.tokens), "n_predict": wanted.limit, "stream": True, "return_tokens": True}
-    body["lora"] = [] if wanted.adapter is None else [{"id": wanted.adapter, "scale": 1.0}]
+def _body(wanted: Generation, adapters: int) -> dict[str, Any]:
+    body = {"prompt": list(wanted.tokens), "n_predict": wanted.limit, "return_tokens": True}
+    body["stream"] = wanted.in_pieces
+    # All of them, those not in use with 0: given fewer, llama.cpp reuses what it cached of a prompt under another one.
+    body["lora"] = [{"id": n, "scale": float(n == wanted.adapter)} for n in range(adapters)]
     if wanted.top_tokens:
         body["n_probs"] = wanted.top_tokens
     return {**body, **wanted.options}
@@ -253,6 +265,7 @@ def _piece(document: Mapping[str, Any]) -> Piece:
     if not document["stop"]:
         return Piece(document["content"], tuple(document["tokens"]), scores, int(document["tokens_predicted"]))
     word = document.get("stopping_word") or None
+    timings = document.get("timings", {})
     return Piece(
         text=document["content"],
         tokens=tuple(document["tokens"]),
@@ -260,7 +273,9 @@ def _piece(document: Mapping[str, Any]) -> Piece:
         generated=int(document["tokens_predicted"]),
         finish="length" if document["stop_type"] == "limit" else "stop",
         stop_string=word,
-        cached_tokens=int(document.get("timings", {}).get("cache_n", 0)),
+        cached_tokens=int(timings.get("cache_n", 0)),
+        prefill=timings.get("prompt_ms", 0.0) / 1000,
+        decode=timings.get("predicted_ms", 0.0) / 1000,
     )
 
 

@@ -10,7 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -126,7 +126,7 @@ def _input_tensor(core: Core, body: Body) -> list[int]:
 
 async def _make(core: Core, wanted: Wanted) -> Made:
     made = Made()
-    async for piece in _pieces(core, wanted):
+    async for piece in _pieces(core, replace(wanted, in_pieces=False)):
         _add(made, piece)
     return made
 

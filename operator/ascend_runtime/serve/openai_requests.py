@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ascend_runtime.serve.body import BadRequest, Body
@@ -167,6 +167,8 @@ def _request(core: Core, body: Body, wanted: tuple[Wanted, ...], *, echo: bool =
     options = body.part("stream_options")
     if not stream and "stream_options" in body:
         raise BadRequest("Stream options can only be defined when `stream=True`.", "stream_options")
+    if not stream:  # then the scores of every token can be had
+        wanted = tuple(replace(one, in_pieces=one.logprobs is None) for one in wanted)
     return Request(
         model=body.text("model") or core.settings.names[0],
         wanted=wanted,
