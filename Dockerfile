@@ -120,6 +120,7 @@ COPY demo/foldoc.py /demo/
 RUN python /demo/foldoc.py /usr/share/dictd/foldoc.dict.dz /usr/share/dictd/foldoc.index /data
 
 FROM runtime-env AS demo
+COPY demo/eval/ /opt/ascend-jobs/eval/
 COPY --from=demo-data /data/ /opt/ascend-jobs/data/
 COPY --from=demo-model /models/ /opt/ascend-jobs/models/
 COPY --from=project /out/ /opt/venv/

@@ -28,6 +28,8 @@ from wheels import LOCKS, build_project, project_digest, stage_inputs, wheelhous
 
 _CONTEXT = BUILD / "images"
 _DEMO_SCRIPTS = HACK / "demo"
+EVALUATION = PROJECT / "examples" / "eval"
+"""Small suites and prompts; in the demo image at /opt/ascend-jobs/eval."""
 _KEPT = 4  # images by content a target; each costs little beside the layers they share
 
 
@@ -97,7 +99,7 @@ def python_stage(suite: str, tag: str) -> Stage:
 
 def image_digest(target: Target, bases: Bases) -> str:
     """Return a digest of all that goes into an image."""
-    demo = files_digest(*demo_scripts()) if target.demo else ""
+    demo = files_digest(*demo_scripts(), EVALUATION) if target.demo else ""
     base = image_id(bases.npu) if target.name == "runtime-npu" else image_id(bases.python)
     wheels = (stage_inputs(role) for role in target.roles)
     return digest_of(base, recipe(target), project_digest(), demo, *wheels)
@@ -123,6 +125,7 @@ def lay_context(shell: Shell, target: Target) -> Path:
         (_CONTEXT / "demo").mkdir()
         for script in demo_scripts():
             shutil.copy(script, _CONTEXT / "demo")
+        shutil.copytree(EVALUATION, _CONTEXT / "demo" / "eval")
     return _CONTEXT
 
 
