@@ -152,7 +152,7 @@ def _serving(facts: ModelFacts, shape: ServingShape) -> Footprint:
         Term(
             "weights",
             int(facts.parameters * width / parts),
-            f"{facts.parameters:,} parameters x {width:g} bytes / {parts} NPUs",
+            f"{facts.parameters:,} parameters x {width:g} bytes" + (f" / {parts} NPUs" if parts > 1 else ""),
         ),
         Term(
             "KV cache of one request",

@@ -12,6 +12,7 @@ COMMANDS = (
     [],
     ["watch"],
     ["validate"],
+    ["plan"],
     ["ask"],
     ["operator", "run"],
     ["emulator", "fault"],

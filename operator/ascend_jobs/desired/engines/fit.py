@@ -66,8 +66,8 @@ def too_large(footprint: Footprint) -> str:
     largest = max(footprint.terms, key=lambda term: term.bytes)
     help_ = f"fits with {', or '.join(footprint.advice)}" if footprint.advice else "no single change would be enough"
     return (
-        f"needs {gib(footprint.total)} of each NPU, of which {gib(footprint.available)} may be used; the largest part is "
-        f"{largest.name} with {gib(largest.bytes)}; {help_}"
+        f"needs {gib(footprint.total)} of each NPU, of which {gib(footprint.available)} may be used; the largest part: "
+        f"{largest.name}, {gib(largest.bytes)}; {help_}"
     )
 
 
