@@ -190,3 +190,8 @@ def stable_name(base: str) -> str:
 def evaluate_name(base: str, run: int, number: int) -> str:
     """Return the name of the number-th try of an evaluation's run, from 0."""
     return f"{base}-{run}-evaluate-{number}"
+
+
+def gate_name(service: str, uid: str, revision: int) -> str:
+    """Return the name of the EvaluationJob that a revision has to pass; short enough for any service's name."""
+    return f"{service[:24].rstrip('-')}-{uid[:6]}-{revision}"

@@ -290,3 +290,27 @@ async def test_an_evaluation_is_tried_again_and_given_up(life):
     status = life.evaluation()
     assert status["phase"] == "Failed"
     assert "nobody answers" in status["message"]
+
+
+@pytest.mark.parametrize(("accepted", "serving"), [(True, 2), (False, 1)])
+async def test_the_gate_decides_before_requests_come(life, accepted, serving):
+    await life.serve()
+    await life.up()
+    criteria = [{"metric": "ceval.accuracy", "min": 0.2}]
+    await life.evaluate("check", suspend=True, acceptance=criteria, output={"uri": "pvc://models/reports"})
+    await life.change(rollout={"gate": {"evaluation": "check"}}, serving={"maxLength": 2048})
+    await life.inspect()
+    await life.roll()
+    await life.answer("revision-2")
+    assert life.is_true("Progressing") == ("True", "GateRunning")
+    selector = life.api.find(SERVICES, "team-a", "faq-aisvc")["spec"]["selector"]
+    assert selector["ascendjobs.io/revision"] == "1"
+    pod = life.pods("evaluate")[0]
+    assert "http://faq-aisvc-2.team-a.svc:8000" in pod["spec"]["containers"][0]["env"][0]["value"]
+    life.finish_evaluation({"accepted": accepted, "criteria": [], "metrics": {"ceval.accuracy": 0.3}})
+    for _ in range(4):
+        await life.roll()
+        await life.answer_all()
+    assert life.state()["revision"]["number"] == serving
+    if not accepted:
+        assert life.state()["failedRevision"]["reason"] == "GateFailed"

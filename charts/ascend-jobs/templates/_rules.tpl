@@ -55,10 +55,10 @@
 - apiGroups: ["ascendjobs.io"]
   resources: [inferenceservices]
   verbs: [list, watch]
-# the evaluations; TTL
+# the evaluations; delete when a TTL has passed; get and create for the gate of a rollout
 - apiGroups: ["ascendjobs.io"]
   resources: [evaluationjobs]
-  verbs: [list, watch, delete]
+  verbs: [get, list, watch, create, delete]
 # what was seen and decided
 - apiGroups: ["ascendjobs.io"]
   resources: [evaluationjobs/status]

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     REVISION_RECORDED = "RevisionRecorded"  # what the pods of a new version are made of is written down
     PROVING = "Proving"  # pods of a new version start, and are asked before they get requests
     SHIFTING = "Shifting"  # requests move from the old version to the new one
+    GATE_RUNNING = "GateRunning"  # the evaluation of spec.rollout.gate asks the new version
     ROLLED_OUT = "RolledOut"  # all replicas are of the newest version
     NO_FREE_NPUS = "NoFreeNPUs"  # the new version's pod finds no free NPUs; maxUnavailable 1 would make room
     ANSWERED = "Answered"  # a completion with tokens came back through the Service
@@ -92,6 +93,7 @@ class Reason(StrEnum):
     PLATFORM_BACKOFF_LIMIT_EXCEEDED = "PlatformBackoffLimitExceeded"  # the platform took pods away too often
     INVALID_INPUT = "InvalidInput"  # a phase found its input wrong; its own reason stands before this one
     JOB_FAILED = "JobFailed"  # the FineTuneJob that was to make the model has failed
+    GATE_FAILED = "GateFailed"  # the evaluation of spec.rollout.gate did not accept the new version
     ROLLOUT_FAILED = "RolloutFailed"  # the new version was given up; the old one goes on
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # no completion came back within startDeadlineSeconds
     ENGINE_FAILED = "EngineFailed"  # the engine ended again and again

@@ -31,6 +31,7 @@ _NOUNS = {
     Kind.SERVICE: "Service",
     Kind.CONFIG_MAP: "ConfigMap",
     Kind.REVISION: "ControllerRevision",
+    Kind.EVALUATION: names.EVALUATION_JOB,
 }
 
 

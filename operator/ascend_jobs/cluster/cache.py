@@ -41,7 +41,7 @@ class Cache:
         self.children: dict[Kind, Store[ChildView]] = {
             kind: Store(child_view, _child_identity, self._child_changed, same=_same_child)
             for kind in Kind
-            if kind is not Kind.POD
+            if kind not in (Kind.POD, Kind.EVALUATION)
         }
         self.nodes: Store[NodeView] = Store(node_view, _node_identity, self._node_changed)
         self._uids: dict[Key, str] = {}
@@ -61,6 +61,8 @@ class Cache:
 
     def child_store(self, kind: Kind) -> Store[Any]:
         """Return the store of a kind of child."""
+        if kind is Kind.EVALUATION:
+            return self.jobs[names.EVALUATION_SHORT]
         return self.pods if kind is Kind.POD else self.children[kind]
 
     def job(self, key: Key) -> Manifest | None:
@@ -105,6 +107,9 @@ class Cache:
         self._wake(key)
         for other in self._needs.dependents(key):
             self._wake(other)
+        maker = _maker(body)
+        if maker is not None:
+            self._wake(maker)
 
     def _end_job(self, key: Key, uid: str) -> None:
         if self._uids.get(key) == uid:
@@ -148,6 +153,14 @@ def _job_identity(kind: str) -> Callable[[Manifest], tuple[Key, str]]:
         return Key(kind, meta["namespace"], meta["name"]), meta["uid"]
 
     return identity
+
+
+def _maker(body: Manifest) -> Key | None:
+    """Return who made a job that is a child itself (the gate of a rollout), by its labels."""
+    labels = body["metadata"].get("labels") or {}
+    if names.JOB_UID not in labels:
+        return None
+    return Key(labels.get(names.JOB_KIND, ""), body["metadata"]["namespace"], labels.get(names.JOB_NAME, ""))
 
 
 def _child_identity(manifest: Manifest) -> tuple[Key, str]:

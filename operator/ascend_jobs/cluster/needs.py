@@ -42,6 +42,8 @@ def needed(key: Key, body: Manifest) -> Iterator[Key]:
     if key.kind == names.INFERENCE_SHORT:
         models = (_block(spec, "model"), _block(_block(spec, "canary"), "model"))
         yield from _named(names.FINE_TUNE_SHORT, key.namespace, (model.get("fromJob") for model in models))
+        gate = _block(_block(spec, "rollout"), "gate").get("evaluation")
+        yield from _named(names.EVALUATION_SHORT, key.namespace, iter([gate]))
     if key.kind == names.EVALUATION_SHORT:
         targets = (_block(spec, "target"), _block(spec, "baseline"))
         yield from _named(names.INFERENCE_SHORT, key.namespace, (target.get("service") for target in targets))

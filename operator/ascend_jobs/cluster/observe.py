@@ -16,7 +16,7 @@ from ascend_jobs.cluster.cluster import Cluster
 from ascend_jobs.cluster.store import Key
 from ascend_jobs.cluster.verbs import CLAIMS
 from ascend_jobs.decide.evaluation.observed import EvaluationObserved, ServiceView
-from ascend_jobs.decide.inference.observed import JobView, ServiceObserved
+from ascend_jobs.decide.inference.observed import GateView, JobView, ServiceObserved
 from ascend_jobs.decide.observed import NodeView, Observed
 from ascend_jobs.decide.plan import Kind, Manifest
 from ascend_jobs.desired.evaluation import read_uris
@@ -79,7 +79,35 @@ async def observe_service(cluster: Cluster, body: Manifest, now: datetime) -> Se
         jobs=jobs,
         probes=cluster.prober.view(uid),
         loads=cluster.scraper.view(uid),
+        gate=_gate_view(cluster, service),
         defaults=cluster.defaults,
+    )
+
+
+def _gate_view(cluster: Cluster, service: InferenceService) -> GateView | None:
+    """Return the gate of a rollout, and its copy for the candidate."""
+    gate, candidate, meta = service.spec.rollout.gate, service.status.candidate, service.metadata
+    if gate is None:
+        return None
+    original = cluster.cache.job(Key(names.EVALUATION_SHORT, meta.namespace, gate.evaluation))
+    spec = original.get("spec") if original is not None else None
+    if candidate is None:
+        return GateView(spec)
+    name = names.gate_name(meta.name, meta.uid, candidate.number)
+    copy = cluster.cache.job(Key(names.EVALUATION_SHORT, meta.namespace, name))
+    if copy is None:
+        return GateView(spec)
+    try:
+        status = EvaluationJob.parse(copy).status
+    except SpecInvalid as error:
+        return GateView(spec, started=True, failed=True, message=error.message)
+    return GateView(
+        spec,
+        started=True,
+        complete=is_true(status.conditions, ConditionType.COMPLETE),
+        failed=is_true(status.conditions, ConditionType.FAILED) or is_true(status.conditions, ConditionType.STALLED),
+        accepted=status.result.accepted if status.result else None,
+        message=status.message,
     )
 
 

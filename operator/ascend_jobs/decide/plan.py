@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ascend_jobs import names
+
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON; the one place where Any is meant."""
 
@@ -20,6 +22,7 @@ class Kind(Enum):
     SERVICE = ("api/v1", "services")
     CONFIG_MAP = ("api/v1", "configmaps")
     REVISION = ("apis/apps/v1", "controllerrevisions")
+    EVALUATION = (f"apis/{names.API_VERSION}", names.EVALUATION_JOBS)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from ascend_jobs.cluster.progress import Followers
 from ascend_jobs.cluster.queue import WorkQueue
 from ascend_jobs.cluster.reach import DirectReach, ProxyReach, Reach
 from ascend_jobs.cluster.scraper import Scraper
-from ascend_jobs.cluster.verbs import CHILDREN, NODES
+from ascend_jobs.cluster.verbs import CHILDREN, JOBS, NODES
 from ascend_jobs.decide.observed import Defaults
 from ascend_jobs.handlers.jobs import make_registry, make_settings
 from ascend_jobs.handlers.probes import Probes
@@ -121,6 +121,8 @@ class Engine:
     def _make_informers(self) -> Iterator[Informer]:
         labels = names.JOB_UID
         for resource in CHILDREN.values():
+            if resource in JOBS.values():
+                continue  # Kopf watches these
             for namespace in self._settings.namespaces or ("",):
                 query = Query(resource, namespace, labels=labels)
                 yield Informer(self._api, query, self.cache.store_of(resource), self.metrics)

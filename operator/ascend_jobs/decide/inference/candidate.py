@@ -2,6 +2,7 @@
 
 INSPECTING  a pod without NPUs looks at the model's files
 PROVING     pods run aside of the traffic until a completion came back from them
+GATING      the evaluation of spec.rollout.gate asks them
 SHIFTING    they take requests; old pods go as new ones come
 (given up)  wrong files, an engine that ends again and again, no answer in time
 """
@@ -24,6 +25,7 @@ from ascend_jobs.decide.inference.profile import server_settings
 from ascend_jobs.decide.observed import ContainerView, PodPhase, PodView
 from ascend_jobs.decide.plan import Action, Create, Kind
 from ascend_jobs.decide.words import last_words, reason_of
+from ascend_jobs.desired.inference.gate import gate_evaluation
 from ascend_jobs.desired.inference.pods import inspect_pod
 from ascend_jobs.desired.inference.source import Source
 
@@ -39,6 +41,7 @@ class Stage(Enum):
 
     INSPECTING = "inspecting"
     PROVING = "proving"
+    GATING = "gating"
     SHIFTING = "shifting"
 
 
@@ -86,11 +89,8 @@ def prove(observed: ServiceObserved, revision: RevisionStatus) -> Progress:
     started = revision.start_time or observed.now
     seen = revision.evolve(start_time=started)
     probe = observed.probes.get(probe_name(revision))
-    if revision.answered_time is not None:
-        return Progress(Stage.SHIFTING, seen, Reason.SHIFTING, f"revision {revision.number} takes requests")
-    if probe is not None and probe.answered:
-        proven = seen.evolve(answered_time=observed.now)
-        return Progress(Stage.SHIFTING, proven, Reason.SHIFTING, f"revision {revision.number} has answered")
+    if revision.answered_time is not None or (probe is not None and probe.answered):
+        return _gated(observed, seen.evolve(answered_time=revision.answered_time or observed.now))
     broken = next((found for pod in pods if (found := engine_failure(pod)) is not None), None)
     if broken is not None:
         return Progress(Stage.PROVING, seen, *broken, failure=broken)
@@ -103,6 +103,27 @@ def prove(observed: ServiceObserved, revision: RevisionStatus) -> Progress:
     if probe is not None and any(pod.ready for pod in pods):
         message = f"revision {revision.number} is asked: {probe.message}"
     return Progress(Stage.PROVING, seen, reason, message, requeue_after=max(1.0, left))
+
+
+def _gated(observed: ServiceObserved, revision: RevisionStatus) -> Progress:
+    """Return how far a candidate is that has answered; the first version needs its gate too."""
+    gate, wanted = observed.gate, observed.service.spec.rollout.gate
+    if gate is None or wanted is None or revision.gate_time is not None:
+        return Progress(Stage.SHIFTING, revision, Reason.SHIFTING, f"revision {revision.number} takes requests")
+    name = f"the gate {wanted.evaluation}"
+    if gate.complete and gate.accepted is not False:
+        passed = revision.evolve(gate_time=observed.now)
+        return Progress(Stage.SHIFTING, passed, Reason.SHIFTING, f"revision {revision.number} passed {name}")
+    if gate.complete or gate.failed:
+        rejected = (Reason.GATE_FAILED.value, f"{name}: {gate.message}")
+        return Progress(Stage.GATING, revision, *rejected, failure=rejected)
+    if gate.started:
+        return Progress(Stage.GATING, revision, Reason.GATE_RUNNING, f"{name}: {gate.message}")
+    if gate.spec is None:
+        message = f"spec.rollout.gate.evaluation: waits for EvaluationJob {wanted.evaluation}, which is not there yet"
+        return Progress(Stage.GATING, revision, Reason.GATE_RUNNING, message)
+    made = Create(Kind.EVALUATION, gate_evaluation(observed.service, revision, gate.spec))
+    return Progress(Stage.GATING, revision, Reason.GATE_RUNNING, f"starts {name}", (made,))
 
 
 def probe_name(revision: RevisionStatus) -> str:

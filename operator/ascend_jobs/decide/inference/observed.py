@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.inferenceservice import InferenceService
@@ -52,6 +53,20 @@ class LoadView:
 
 
 @dataclass(frozen=True)
+class GateView:
+    """The EvaluationJob of spec.rollout.gate, and its copy for the present candidate."""
+
+    spec: Mapping[str, Any] | None = None
+    """Spec of the one that the service names; None when it is not there."""
+    started: bool = False
+    """The copy is there."""
+    complete: bool = False
+    failed: bool = False
+    accepted: bool | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class ServiceObserved:
     """Everything a pass decides from. `jobs` are the FineTuneJobs that the spec names, by name."""
 
@@ -69,6 +84,8 @@ class ServiceObserved:
     probes: Mapping[str, ProbeView] = field(default_factory=dict)
     loads: Mapping[str, LoadView] = field(default_factory=dict)
     """By pod name."""
+    gate: GateView | None = None
+    """None without spec.rollout.gate."""
     defaults: Defaults = field(default_factory=Defaults)
 
     def servers(self, revision: int) -> tuple[PodView, ...]:

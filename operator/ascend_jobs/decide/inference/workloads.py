@@ -61,7 +61,7 @@ def targets(
     if alone:
         return 0, wanted if stage is Stage.SHIFTING else min(wanted, 1)
     least = max(0, wanted - rollout.max_unavailable)
-    if stage is Stage.PROVING:
+    if stage in (Stage.PROVING, Stage.GATING):
         if rollout.max_surge:
             return wanted, min(wanted, rollout.max_surge, 1)
         return least, 1 if old.present <= least else 0
