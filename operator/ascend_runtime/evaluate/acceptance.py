@@ -20,6 +20,10 @@ class CriterionVerdict:
     accepted: bool
     message: str
     """A sentence with the numbers."""
+    reference: float | None = None
+    """What a drop was measured from, where one was asked about."""
+    near: tuple[str, ...] = ()
+    """Names like that of a metric that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,20 @@ def is_accepted(verdicts: Sequence[CriterionVerdict]) -> bool | None:
 def _judge(criterion: Criterion, metrics: Mapping[str, float], known: Sequence[Reference]) -> CriterionVerdict:
     value = metrics.get(criterion.metric)
     if value is None:
-        return CriterionVerdict(criterion.metric, None, accepted=False, message=_missing(criterion.metric, metrics))
+        near = _near(criterion.metric, metrics)
+        words = f"near names are {', '.join(near)}" if near else "no metric was"
+        return CriterionVerdict(criterion.metric, None, accepted=False, message=f"not measured; {words}", near=near)
+    reference = next((r for r in known if criterion.metric in r.metrics), None)
     findings = [
         *_limit(value, criterion.least, "at least", is_met=lambda v, bound: v >= bound),
         *_limit(value, criterion.most, "at most", is_met=lambda v, bound: v <= bound),
-        *_drop(criterion, value, known),
+        *_drop(criterion, value, reference, known),
     ]
     accepted = all(met for met, _ in findings)
     told = [text for met, text in findings if met == accepted]
-    return CriterionVerdict(criterion.metric, value, accepted, f"{_number(value)}, {'; '.join(told)}")
+    message = f"{_number(value)}, {'; '.join(told)}"
+    before = reference.metrics[criterion.metric] if reference and criterion.max_drop is not None else None
+    return CriterionVerdict(criterion.metric, value, accepted, message, before)
 
 
 def _limit(
@@ -71,11 +80,12 @@ def _limit(
     return [(met, f"{words} {_number(bound)} {'asked for' if met else 'is asked for, not met'}")]
 
 
-def _drop(criterion: Criterion, value: float, known: Sequence[Reference]) -> list[tuple[bool, str]]:
+def _drop(
+    criterion: Criterion, value: float, reference: Reference | None, known: Sequence[Reference]
+) -> list[tuple[bool, str]]:
     """Judge maxDrop: value >= reference - maxDrop; without any reference, on a first run, it is met."""
     if criterion.max_drop is None:
         return []
-    reference = next((r for r in known if criterion.metric in r.metrics), None)
     if reference is None:
         return [_nothing_to_compare(known)]
     before = reference.metrics[criterion.metric]
@@ -91,12 +101,11 @@ def _nothing_to_compare(known: Sequence[Reference]) -> tuple[bool, str]:
     return True, "no earlier value to drop from"
 
 
-def _missing(metric: str, metrics: Mapping[str, float]) -> str:
+def _near(metric: str, metrics: Mapping[str, float]) -> tuple[str, ...]:
+    """Return names of metrics that may have been meant, else some of the same part, else some of all."""
     near = difflib.get_close_matches(metric, metrics, n=_NEAR, cutoff=0.5)
-    if not near:
-        near = [name for name in metrics if name.partition(".")[0] == metric.partition(".")[0]][:_NEAR]
-    near = near or list(metrics)[:_NEAR]
-    return f"not measured; near names are {', '.join(near)}" if near else "not measured; no metric was"
+    same_part = [name for name in metrics if name.partition(".")[0] == metric.partition(".")[0]]
+    return tuple((near or same_part or list(metrics))[:_NEAR])
 
 
 def _number(value: float) -> str:

@@ -16,7 +16,7 @@ from ascend_runtime.evaluate.results import CommandResult, SuiteResult
 
 _TELLING = ("accuracy", "f1", "auc")
 """Last parts of the metrics of a suite that are shown first."""
-_TELLING_LOAD = ("Throughput", "GenerateSpeed", "FirstTokenTime.P99", "DecodeTime.P99", "concurrency")
+_TELLING_LOAD = (".Throughput", ".GenerateSpeed", ".FirstTokenTime.P99", ".DecodeTime.P99", ".concurrency")
 
 
 @dataclass(frozen=True)

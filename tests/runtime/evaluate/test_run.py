@@ -327,3 +327,54 @@ def test_an_edited_history_is_no_harm(tmp_path, knowing):
     run(tmp_path, knowing)
     history = json.loads((tmp_path / "reports" / "history.json").read_text())
     assert [entry["run"] for entry in history["runs"]] == [1, 3]
+
+
+LOAD = {
+    "uri": "pvc://eval/prompts.jsonl",
+    "path": str(EXAMPLES / "prompts.jsonl"),
+    "concurrency": [1, 4],
+    "requestsPerSecond": [100],
+    "warmupRequests": 2,
+    "requests": 10,
+    "maxTokens": 16,
+}
+
+
+def test_performance_of_both_sides(tmp_path, knowing):
+    acceptance = [{"metric": "performance.c4.FirstTokenTime.P99", "max": 60_000}]
+    with serving(Server(wrong)) as other:
+        baseline = target(other, name="faq-base")
+        message = run(tmp_path, knowing, suites=[], performance=LOAD, baseline=baseline, acceptance=acceptance)
+    assert message["accepted"] is True
+    assert message["requests"] == {"total": 60, "failed": 0}
+    assert message["verdict"] in ("Better", "Worse", "NoDifference")
+    assert next(iter(message["metrics"])) == "performance.c4.FirstTokenTime.P99"
+    document = metrics(tmp_path)
+    assert {"performance.c1.Throughput", "performance.r100.GenerateTime.P99"} <= set(document["metrics"])
+    assert "compare.performance.c4.FirstTokenTime.delta" in document["metrics"]
+    assert "performance.c1.Throughput" in document["baselineMetrics"]
+    folder = tmp_path / "reports" / "runs" / "00000003"
+    assert len(list(folder.glob("performance_c4_perf_*.csv"))) == 1
+    assert "Performance of faq-base" in (folder / "report.html").read_text()
+
+
+def test_prompts_are_checked_before_the_first_request(tmp_path, knowing):
+    prompts = write_jsonl(tmp_path / "prompts.jsonl", {"prompt": "x"}, {"q": "y"})
+    with pytest.raises(InvalidInput, match=r"prompts\.jsonl row 2") as caught:
+        run(tmp_path, knowing, performance={**LOAD, "path": str(prompts)})
+    assert caught.value.field == "spec.performance.uri"
+    assert not knowing.prompts
+
+
+def test_empty_answers_are_answers(tmp_path):
+    with serving(Server(lambda _: "")) as server:
+        message = run(tmp_path, server)
+    assert message["requests"] == {"total": 24, "failed": 0}
+    assert (message["metrics"]["ceval.accuracy"], metrics(tmp_path)["metrics"]["ceval.unread"]) == (0.0, 24.0)
+
+
+def test_worked_examples_and_a_limit_reach_the_target(tmp_path, knowing):
+    suites = [make_suite("ceval", EXAMPLES / "ceval", shots=1, limit=6)]
+    assert run(tmp_path, knowing, suites=suites)["metrics"]["ceval.total"] == 6
+    asked = [prompt for prompt in knowing.prompts if "答案" in prompt]
+    assert all(prompt.count("答案：") == 2 for prompt in asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ascend_runtime.evaluate.html.page import Plot, Section, Table, number
 from ascend_runtime.evaluate.html.plots import LoadPoint, load
@@ -31,18 +31,50 @@ def performance_section(result: PerformanceResult, name: str, words: Words) -> S
     points = _points(result)
     labels = (words("concurrency"), words("tokensPerSecond"), words("firstToken"), words("saturation"))
     plots = (Plot(load(points, result.advice().saturation, labels), words("loadPlot")),) if len(points) > 1 else ()
-    tables = tuple(table for point in result.points for table in mindie_tables(point, point.load.key))
-    return Section(words("performance", target=name), (words("performanceHow"), *result.notes()), (*plots, *tables))
+    tables = tuple(table for point in result.points for table in mindie_tables(point, point.load.key, words))
+    blocks = (_overview(result, words), *plots, *tables)
+    return Section(words("performance", target=name), (words("performanceHow"), *result.notes()), blocks)
 
 
-def mindie_tables(point: Point, caption: str) -> tuple[Table, Table]:
-    """Return MindIE's performance and common table of a point."""
-    tables = (performance_table(point), common_table(point))
+def mindie_tables(point: Point, name: str, words: Words) -> tuple[Table, Table]:
+    """Return MindIE's performance and common table of a point, folded away."""
+    made = (
+        (performance_table(point), words("perfTable", name=name)),
+        (common_table(point), words("common", name=name)),
+    )
     first, second = (
-        Table(tuple(table[0]), tuple(map(tuple, table[1:])), frozenset(range(1, len(table[0]))), caption)
-        for table in tables
+        Table(tuple(cells[0]), tuple(map(tuple, cells[1:])), _all_but_first(cells[0]), caption, is_folded=True)
+        for cells, caption in made
     )
     return first, second
+
+
+def _overview(result: PerformanceResult, words: Words) -> Table:
+    """Return a row for each load: what came out, and how long it took."""
+    times = ("FirstTokenTime", "DecodeTime", "GenerateTime")
+    counts = (words("load"), words("requests"), words("failed"), "Throughput, req/s", "GenerateSpeed, token/s")
+    header = (*counts, *(f"{name} P99, ms" for name in times))
+    rows = tuple(
+        (
+            point.load.key,
+            str(len(point.records)),
+            str(point.failed),
+            number(point.throughput),
+            number(point.generate_speed),
+            *(_p99(point, name) for name in times),
+        )
+        for point in result.points
+    )
+    return Table(header, rows, _all_but_first(header), words("loadNames"))
+
+
+def _p99(point: Point, name: str) -> str:
+    known = point.row(name).statistics
+    return number(known.percentiles[99] if known else None)
+
+
+def _all_but_first(header: Sequence[str]) -> frozenset[int]:
+    return frozenset(range(1, len(header)))
 
 
 def _points(result: PerformanceResult) -> list[LoadPoint]:

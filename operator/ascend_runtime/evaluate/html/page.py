@@ -20,6 +20,8 @@ class Table:
     caption: str = ""
     marks: tuple[str, ...] = ()
     """For each row `good`, `bad` or nothing; empty when no row is marked."""
+    is_folded: bool = False
+    """Whether only the caption is seen until somebody asks for more."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,10 @@ h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .
 .table { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; min-width: 50%; font-size: .9rem; }
 caption { text-align: left; padding-bottom: .3rem; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  word-break: keep-all; }
 th { color: var(--soft); font-weight: 600; } .n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n { white-space: nowrap; }
 tr.good td:first-child { color: var(--good); } tr.bad td:first-child { color: var(--bad); }
 figure { margin: 1rem 0; } details { margin: .8rem 0; } summary { cursor: pointer; font-weight: 600; }
 .example { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .9rem; margin: .6rem 0; }
@@ -160,8 +164,11 @@ footer { margin: 3rem 0 1rem; border-top: 1px solid var(--line); padding-top: .8
 {% endfor %}
 {% for block in section.blocks %}
 {% if kind(block) == "Table" %}
+{% if block.is_folded %}
+<details><summary>{{ block.caption }}</summary>
+{% endif %}
 <div class="table"><table>
-{% if block.caption %}
+{% if block.caption and not block.is_folded %}
 <caption>{{ block.caption }}</caption>
 {% endif %}
 <thead><tr>
@@ -179,6 +186,9 @@ footer { margin: 3rem 0 1rem; border-top: 1px solid var(--line); padding-top: .8
 {% endfor %}
 </tbody>
 </table></div>
+{% if block.is_folded %}
+</details>
+{% endif %}
 {% elif kind(block) == "Plot" %}
 <figure>{{ svg(block) }}<figcaption>{{ block.caption }}</figcaption></figure>
 {% else %}

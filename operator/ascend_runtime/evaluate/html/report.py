@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from ascend_runtime.evaluate.config import SuiteConfig, TargetConfig
+from ascend_runtime.evaluate.acceptance import CriterionVerdict
+from ascend_runtime.evaluate.config import Criterion, SuiteConfig, TargetConfig
 from ascend_runtime.evaluate.html.loads import performance_section, say_load
 from ascend_runtime.evaluate.html.page import Page, Plot, Section, Table, number, pairs, render, share, texts
 from ascend_runtime.evaluate.html.plots import trend
@@ -91,13 +92,23 @@ def _sections(outcome: Outcome, words: Words) -> Iterator[Section]:
 
 
 def _acceptance_section(outcome: Outcome, words: Words) -> Section:
-    rows = tuple(
-        (verdict.metric, number(verdict.value), words("met" if verdict.accepted else "notMet"), verdict.message)
-        for verdict in outcome.verdicts
-    )
+    judged = list(zip(outcome.config.acceptance, outcome.verdicts, strict=True))
+    header = tuple(words(key) for key in ("metric", "value", "asked", "reference", "verdict"))
+    rows = tuple(_criterion_row(criterion, verdict, words) for criterion, verdict in judged)
     marks = tuple("good" if verdict.accepted else "bad" for verdict in outcome.verdicts)
-    header = tuple(words(key) for key in ("metric", "value", "verdict", "reason"))
-    return Section(words("acceptance"), blocks=(Table(header, rows, frozenset({1}), marks=marks),))
+    return Section(words("acceptance"), blocks=(Table(header, rows, frozenset({1, 3}), marks=marks),))
+
+
+def _criterion_row(criterion: Criterion, verdict: CriterionVerdict, words: Words) -> tuple[str, ...]:
+    asked = texts(
+        f"≥ {number(criterion.least)}" if criterion.least is not None else None,
+        f"≤ {number(criterion.most)}" if criterion.most is not None else None,
+        words("drop", most=number(criterion.max_drop)) if criterion.max_drop is not None else None,
+    )
+    told = words("met" if verdict.accepted else "notMet")
+    if verdict.near:
+        told = words("near", names=", ".join(verdict.near))
+    return (verdict.metric, number(verdict.value), ", ".join(asked), number(verdict.reference), told)
 
 
 def _trend_section(outcome: Outcome, words: Words) -> Section:

@@ -32,7 +32,7 @@ def suite_section(suite: SuiteOutcome, config: EvaluateConfig, words: Words) -> 
     if suite.classes:
         blocks += _class_blocks(suite.classes, words)
     blocks += _example_blocks(result, words)
-    blocks += mindie_tables(result.point, words("mindieTables"))
+    blocks += mindie_tables(result.point, name, words)
     return Section(words("suite", suite=name), texts(*notes), tuple(blocks))
 
 

@@ -42,8 +42,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "{count} 项验收标准中有 {bad} 项未满足：{metrics}。",
     ),
     "sayScore": (
-        "{suite}: {correct} of {total} questions answered right, that is {accuracy}. With other questions of the same "
-        "kind the true value lies between {low} and {high} (95 % certainty).",
+        "{suite}: {correct} of {total} questions answered right, that is {accuracy}. From so many questions "
+        "the true value is known to lie between {low} and {high} (95 % certainty).",
         "{suite}：{total} 题答对 {correct} 题，准确率 {accuracy}。"
         "按同类题目推断，真实值在 {low} 与 {high} 之间（95 % 置信）。",
     ),
@@ -82,10 +82,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Under load {failed} of {total} requests failed; they are in no average.",
         "压测中 {total} 个请求有 {failed} 个失败，不计入任何平均值。",
     ),
-    "mindieTables": (
-        "MindIE's tables of these requests",
-        "这些请求的 MindIE 表格",
-    ),
     "sayCommand": (
         "{suite}: {count} numbers came from the command of this suite.",
         "{suite}：该评测命令给出 {count} 个数值。",
@@ -95,7 +91,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "metric": ("Metric", "指标"),
     "value": ("Value", "数值"),
     "verdict": ("Verdict", "结论"),
-    "reason": ("Reason", "说明"),
+    "asked": ("Asked for", "要求"),
+    "reference": ("Before", "对照值"),
+    "drop": ("drop ≤ {most}", "下降 ≤ {most}"),
+    "near": ("not measured; perhaps {names}", "未测得；相近名称：{names}"),
     "met": ("met", "满足"),
     "notMet": ("not met", "未满足"),
     "suite": ("Suite {suite}", "评测集 {suite}"),
@@ -190,6 +189,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "the server does not tell.",
         "失败的请求只计数，不计入任何平均值。表中各行与 MindIE benchmark 一致；“/”表示服务端未提供。",
     ),
+    "perfTable": ("{name}: MindIE's performance table", "{name}：MindIE 性能指标表"),
+    "common": ("{name}: MindIE's common table", "{name}：MindIE 通用指标表"),
+    "load": ("Load", "负载"),
+    "loadNames": (
+        "c8 is 8 requests at once, r2 is 2 new requests a second.",
+        "c8 表示并发 8，r2 表示每秒 2 个新请求。",
+    ),
+    "requests": ("Requests", "请求数"),
     "loadPlot": (
         "Throughput and P99 of the first token over the number of requests at once.",
         "吞吐与首 token 延迟（P99）随并发数的变化。",
