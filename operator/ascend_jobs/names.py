@@ -195,3 +195,8 @@ def evaluate_name(base: str, run: int, number: int) -> str:
 def gate_name(service: str, uid: str, revision: int) -> str:
     """Return the name of the EvaluationJob that a revision has to pass; short enough for any service's name."""
     return f"{service[:24].rstrip('-')}-{uid[:6]}-{revision}"
+
+
+def group_name(base: str, revision: int) -> str:
+    """Return the name of the headless Service by which pods of a replica that spans several find each other."""
+    return f"{base}-{revision}-pods"

@@ -16,7 +16,7 @@ from builders import UID
 from flow.harness import NAMESPACE, Life
 
 AISVC, EVJ = JOBS[names.INFERENCE_SHORT], JOBS[names.EVALUATION_SHORT]
-DEPLOYMENTS = CHILDREN[Kind.DEPLOYMENT]
+DEPLOYMENTS, STATEFUL_SETS = CHILDREN[Kind.DEPLOYMENT], CHILDREN[Kind.STATEFUL_SET]
 MODEL = {
     "architecture": "LlamaForCausalLM",
     "parameters": 135_000_000,
@@ -88,9 +88,29 @@ class ServiceLife(Life):
                 self.run(pod["metadata"]["name"])
         await self.settle()
 
+    async def roll_sets(self) -> None:
+        """Make the pods that StatefulSets ask for, place them and give them devices; their engines do not run yet."""
+        await self.settle()
+        for found in self.api.all(STATEFUL_SETS):
+            spec, name = found["spec"], found["metadata"]["name"]
+            for index in range(spec["replicas"]):
+                if self.api.find(PODS, NAMESPACE, f"{name}-{index}") is None:
+                    labels = {**spec["template"]["metadata"]["labels"], names.POD_INDEX: str(index)}
+                    meta = {"name": f"{name}-{index}", "namespace": NAMESPACE, "labels": labels}
+                    made = {"metadata": meta, "spec": spec["template"]["spec"], "status": {"phase": "Pending"}}
+                    self.api.add(PODS, NAMESPACE, made)
+                    self.schedule(f"{name}-{index}", f"node-{index}")
+                    self._status(f"{name}-{index}", hostIP=f"10.0.0.{index + 1}", podIP=f"10.244.{index}.9")
+                    self.start(f"{name}-{index}", waited=False)
+        await self.settle()
+        for pod in self.pods(names.ROLE_SERVER):
+            self.allocate(pod["metadata"]["name"])
+        await self.advance(2)
+
     def run(self, pod: str) -> None:
         """Place a pod, start its engine and let it be ready."""
-        self.schedule(pod)
+        if not self.pod(pod)["spec"].get("nodeName"):
+            self.schedule(pod)
         self.start(pod)
         conditions = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}]
         self._status(pod, conditions=conditions)

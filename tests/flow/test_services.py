@@ -1,5 +1,6 @@
 """Lives of services: first version, rollout, rollback, scaling, waiting for a job; also with faults at every call."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from ascend_jobs.decide.plan import Kind
 from flow.harness import replay_in_turn
 from flow.services import AISVC, MODEL, ServiceLife
 
-SERVICES = CHILDREN[Kind.SERVICE]
+SERVICES, CONFIG_MAPS = CHILDREN[Kind.SERVICE], CHILDREN[Kind.CONFIG_MAP]
+STATEFUL_SETS = CHILDREN[Kind.STATEFUL_SET]
 
 
 @pytest.fixture
@@ -314,3 +316,33 @@ async def test_the_gate_decides_before_requests_come(life, accepted, serving):
     assert life.state()["revision"]["number"] == serving
     if not accepted:
         assert life.state()["failedRevision"]["reason"] == "GateFailed"
+
+
+async def test_a_replica_of_two_pods_gets_a_rank_table_and_a_new_one_after_a_loss(life):
+    await life.serve(nodes=2, npusPerNode=8, serving={"engine": "mindie"})
+    await life.inspect()
+    sets = life.api.all(STATEFUL_SETS)
+    assert [s["metadata"]["name"] for s in sets] == ["faq-aisvc-1-0"]
+    await life.roll_sets()
+    tables = [c for c in life.api.all(CONFIG_MAPS) if c["metadata"]["name"] == "rings-config-faq-aisvc-1-0"]
+    assert json.loads(tables[0]["data"]["hccl.json"])["status"] == "completed"
+    assert json.loads(tables[0]["data"]["hccl.json"])["server_count"] == "2"
+    for pod in life.pods("server"):
+        life.run(pod["metadata"]["name"])
+    await life.settle()
+    await life.answer("revision-1")
+    await life.answer()
+    assert life.is_true("Ready")[0] == "True"
+    assert life.is_true("RankTableReady") == ("True", "RankTableReady")
+    service = life.api.find(SERVICES, "team-a", "faq-aisvc")
+    assert service["spec"]["selector"]["apps.kubernetes.io/pod-index"] == "0"
+    assert life.api.find(SERVICES, "team-a", "faq-aisvc-1-pods")["spec"]["clusterIP"] == "None"
+    before = {p["metadata"]["uid"] for p in life.pods("server")}
+    life.lose("faq-aisvc-1-0-1")
+    await life.settle()
+    life.reap()
+    await life.roll_sets()
+    assert before.isdisjoint({p["metadata"]["uid"] for p in life.pods("server")}), "the whole replica starts anew"
+    table = life.api.find(CONFIG_MAPS, "team-a", "rings-config-faq-aisvc-1-0")["data"]
+    assert json.loads(table["hccl.json"])["status"] == "completed"
+    assert int(table["version"]) >= 2

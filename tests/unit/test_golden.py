@@ -34,7 +34,7 @@ def children(case: str) -> list[dict]:
     found = [prepare_pod(job, 0, settings)]
     if needs_rank_table(job):
         data = {names.RANK_TABLE_KEY: INITIALIZING, "attempt": "0", "version": "1"}
-        found.append(rank_table_configmap(job, data, ring(observed), NOW.timestamp()))
+        found.append(rank_table_configmap(job, job.base, data, ring(observed), NOW.timestamp()))
     if job.spec.nodes > 1:
         found.append(master_service(job, 0))
     return [*found, worker_pod(job, 0, job.spec.nodes - 1, template)]

@@ -63,8 +63,8 @@ def decide_rank_table(observed: Observed, pods: Sequence[PodView]) -> TableDecis
     current = _current(observed)
     if current is None or not _holds(current, content):
         return _publish(observed, pods, current, content)
-    version = _version_of(current)
-    touches, requeue_after = _touches(observed, pods, version, _published_at(current), content)
+    version = version_of(current)
+    touches, requeue_after = _touches(observed, pods, version, published_at(current), content)
     known = _known(observed, status, version, content)
     waiting = [pod for pod in pods if not has_passed_wait(pod)]
     if pods and not waiting and content.reason is not Reason.ALLOCATING:
@@ -107,10 +107,10 @@ def _publish(
 ) -> TableDecision:
     """Write the content with the next version, then touch every pod that waits."""
     job, now = observed.job, observed.now.timestamp()
-    seen = _version_of(current) if current else -1
+    seen = version_of(current) if current else -1
     version = max(seen, job.status.rank_table.version) + 1
     data = {**content.data, names.RANK_TABLE_VERSION_KEY: str(version)}
-    manifest = rank_table_configmap(job, data, ring(observed), now)
+    manifest = rank_table_configmap(job, job.base, data, ring(observed), now)
     if current is None:
         write: Action = Create(Kind.CONFIG_MAP, manifest)
     else:
@@ -160,16 +160,17 @@ def _current(observed: Observed) -> ChildView | None:
 def _holds(current: ChildView, content: _Content) -> bool:
     data = dict(current.manifest.get("data") or {})
     data.pop(names.RANK_TABLE_VERSION_KEY, None)
-    return _version_of(current) >= 0 and data == content.data
+    return version_of(current) >= 0 and data == content.data
 
 
-def _version_of(current: ChildView) -> int:
+def version_of(current: ChildView) -> int:
     """Return the published version, -1 when somebody wrote something else there."""
     text = (current.manifest.get("data") or {}).get(names.RANK_TABLE_VERSION_KEY, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else -1
 
 
-def _published_at(current: ChildView) -> float:
+def published_at(current: ChildView) -> float:
+    """Return when a table was published, in Unix seconds; 0 when somebody took that away."""
     text = (current.manifest["metadata"].get("annotations") or {}).get(PUBLISHED_AT, "")
     try:
         return float(text)

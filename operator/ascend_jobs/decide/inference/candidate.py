@@ -26,7 +26,7 @@ from ascend_jobs.decide.observed import ContainerView, PodPhase, PodView
 from ascend_jobs.decide.plan import Action, Create, Kind
 from ascend_jobs.decide.words import last_words, reason_of
 from ascend_jobs.desired.inference.gate import gate_evaluation
-from ascend_jobs.desired.inference.pods import inspect_pod
+from ascend_jobs.desired.inference.pods import engine_input, inspect_pod
 from ascend_jobs.desired.inference.source import Source
 
 _MOST_INSPECTIONS = 5
@@ -71,7 +71,7 @@ def inspect(observed: ServiceObserved, source: Source, revision: RevisionStatus)
         made = inspect_pod(observed.service, source, revision.number, revision.inspections, server_settings(observed))
         return _inspecting(revision, "makes the pod that looks at the model", Create(Kind.POD, made))
     if pod.phase is PodPhase.SUCCEEDED:
-        return _inspected(observed, revision, pod)
+        return _inspected(observed, source, revision, pod)
     failure = pod_failure(pod, frozenset(n.name for n in observed.nodes if not n.ready))
     if failure is None:
         return _inspecting(revision, _where(pod))
@@ -158,12 +158,13 @@ def waiting_words(pods: tuple[PodView, ...], revision: RevisionStatus) -> tuple[
     return Reason.PROVING, f"revision {revision.number} starts" if not pods else f"revision {revision.number} is asked"
 
 
-def _inspected(observed: ServiceObserved, revision: RevisionStatus, pod: PodView) -> Progress:
+def _inspected(observed: ServiceObserved, source: Source, revision: RevisionStatus, pod: PodView) -> Progress:
     words = last_words(pod.container(names.CONTAINER_INSPECT)).get("model")
     told = words if isinstance(words, dict) else {}
     facts = _facts(told)
     seen = revision.evolve(inspected=facts)
-    too_large = misfit(observed, told, Engine(revision.engine))
+    given = engine_input(observed.service, source, Engine(revision.engine), revision=revision.number, track="")
+    too_large = misfit(observed, given, told)
     if too_large is not None:
         no_room = (Reason.DOES_NOT_FIT.value, too_large)
         return Progress(Stage.INSPECTING, seen, *no_room, failure=no_room)

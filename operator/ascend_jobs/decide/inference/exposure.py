@@ -14,7 +14,7 @@ from ascend_jobs.decide.inference.workloads import revision_of
 from ascend_jobs.decide.observed import ChildView
 from ascend_jobs.decide.plan import Action, Create, Delete, Kind, ProbeTarget, ScrapeTarget, Update
 from ascend_jobs.desired.inference.pods import revision_service
-from ascend_jobs.desired.inference.workloads import pod_selector, service_manifest
+from ascend_jobs.desired.inference.workloads import group_service, pod_selector, service_manifest
 
 PUBLIC = "public"
 """What the completions through the public Service are known by."""
@@ -39,6 +39,8 @@ def service_actions(
         manifest = service_manifest(service, revision_service(service, revision.number), selector, revision.port)
         manifest["metadata"]["labels"][names.REVISION] = str(revision.number)
         actions += _applied(observed, manifest)
+        if service.spec.nodes > 1:
+            actions += _applied(observed, group_service(service, revision.number, revision.port))
     serving = status.revision or status.candidate
     if serving is not None:
         both = stage is Stage.SHIFTING and status.revision is not None

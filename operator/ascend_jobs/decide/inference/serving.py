@@ -12,6 +12,7 @@ from ascend_jobs.decide.inference.candidate import Progress, Stage, engine_failu
 from ascend_jobs.decide.inference.decision import Phase, ServiceDecision, stalled
 from ascend_jobs.decide.inference.exposure import PUBLIC, probe_targets, scrape_targets, service_actions
 from ascend_jobs.decide.inference.observed import ServiceObserved
+from ascend_jobs.decide.inference.ranktables import decide_rank_tables
 from ascend_jobs.decide.inference.revisions import give_up, new_candidate
 from ascend_jobs.decide.inference.scaling import decide_scaling, load_of
 from ascend_jobs.decide.inference.sources import NoSource, find_source
@@ -113,6 +114,8 @@ def _served(
     if status.candidate is not None:
         wanted[status.candidate.number] = step[1]
     public = status.revision is not None and old.ready + new.ready > 0
+    tables = decide_rank_tables(observed, live)
+    waits = (after, progress.requeue_after if progress else None, tables.requeue_after)
     counts = _Step(scaling.desired, old.ready + new.ready, *step)
     decision = _verdict(observed, status, None if done else progress, counts, note)
     return replace(
@@ -120,12 +123,12 @@ def _served(
         actions=(
             *(progress.actions if progress else ()),
             *workload_actions(observed, status, wanted),
+            *tables.actions,
             *service_actions(observed, status, stage),
         ),
-        events=(*events, *done),
-        requeue_after=min(
-            (t for t in (after, progress.requeue_after if progress else None) if t is not None), default=None
-        ),
+        events=(*events, *done, *tables.events),
+        verdicts={**decision.verdicts, ConditionType.RANK_TABLE_READY: tables.verdict},
+        requeue_after=min((t for t in waits if t is not None), default=None),
         probes=probe_targets(observed, status, public=public),
         scrapes=scrape_targets(observed, (status.revision, status.candidate)),
     )
@@ -155,9 +158,6 @@ def _verdict(
     if serving is not None and serving.inspected is not None:
         words = f"{serving.inspected.architecture}, {serving.inspected.parameters / 1e9:.2f} billion weights"
         verdicts[ConditionType.MODEL_READY] = Verdict(_TRUE, Reason.MODEL_READY, words)
-    if observed.service.spec.nodes == 1:
-        words = "a replica is one pod: no rank table is needed"
-        verdicts[ConditionType.RANK_TABLE_READY] = Verdict(_TRUE, Reason.RANK_TABLE_NOT_NEEDED, words)
     if step.wanted == 0:
         message = f"no replicas are wanted: {status.scaling.reason}"
         return ServiceDecision(status, Phase.SCALED_TO_ZERO, Reason.SCALED_TO_ZERO, message, verdicts=verdicts)

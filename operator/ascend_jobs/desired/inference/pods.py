@@ -34,9 +34,14 @@ def engine_input(
         nodes=spec.nodes,
         npus=spec.npus_per_node,
         quantization=spec.model.quantization.method if spec.model.quantization else None,
-        head=f"$(REPLICA_NAME)-0.{revision_service(service, revision)}.{service.metadata.namespace}.svc",
+        head=_head(service, revision),
         files_name=revision_service(service, revision),
     )
+
+
+def _head(service: InferenceService, revision: int) -> str:
+    """Return the DNS name of a replica's first pod; the kubelet fills in the replica's name."""
+    return f"$(REPLICA_NAME)-0.{names.group_name(service.base, revision)}.{service.metadata.namespace}.svc"
 
 
 def revision_service(service: InferenceService, revision: int) -> str:
@@ -68,7 +73,7 @@ def server_template(
     image = given.image or settings.image
     start: list[dict[str, Any]] = [dict(container) for container in parts.init_containers]
     if parts.needs_rank_table:
-        start.insert(0, _wait(service))
+        start.insert(0, _wait(service, labels[names.REVISION]))
         volumes += [
             {"name": RANK_TABLE_VOLUME, "configMap": {"optional": True}},
             {"name": "rank-table", "emptyDir": {}},
@@ -139,9 +144,8 @@ def pull_secrets(service: InferenceService, settings: PodSettings) -> list[dict[
     return [{"name": name} for name in dict.fromkeys(secrets)]
 
 
-def _wait(service: InferenceService) -> dict[str, Any]:
+def _wait(service: InferenceService, revision: str) -> dict[str, Any]:
     """Return the init container that waits for the replica's rank table."""
-    head = "$(REPLICA_NAME)-0"
     return {
         "name": names.CONTAINER_WAIT,
         "command": ["python", "-m", "ascend_runtime", "wait"],
@@ -152,7 +156,7 @@ def _wait(service: InferenceService) -> dict[str, Any]:
             {"name": "NNODES", "value": str(service.spec.nodes)},
             {"name": names.ENV_WAIT_SECONDS, "value": str(_WAIT_SECONDS)},
             {"name": names.ENV_RANK_TABLE_SOURCE, "value": names.RANK_TABLE_SOURCE_DIR},
-            {"name": "MASTER_ADDR", "value": head},
+            {"name": "MASTER_ADDR", "value": _head(service, int(revision))},
         ],
         "volumeMounts": [
             {"name": RANK_TABLE_VOLUME, "mountPath": names.RANK_TABLE_SOURCE_DIR, "readOnly": True},

@@ -69,7 +69,7 @@ def replica_set_of_pods(
         "metadata": child_metadata(service, name, own),
         "spec": {
             "replicas": service.spec.nodes,
-            "serviceName": revision_service(service, revision),
+            "serviceName": names.group_name(service.base, revision),
             "podManagementPolicy": "Parallel",
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": {key: labels[key] for key in (*_SELECTING, names.REPLICA)}},
@@ -104,3 +104,16 @@ def pod_selector(service: InferenceService, *, revision: int | None = None, trac
     if service.spec.nodes > 1:
         found[names.POD_INDEX] = "0"
     return found
+
+
+def group_service(service: InferenceService, revision: int, port: int) -> dict[str, Any]:
+    """Return the headless Service that gives the pods of replicas that span several their names, ready or not."""
+    selector = {
+        names.JOB_UID: service.metadata.uid,
+        names.ROLE: names.ROLE_SERVER,
+        names.REVISION: str(revision),
+    }
+    manifest = service_manifest(service, names.group_name(service.base, revision), selector, port)
+    manifest["metadata"]["labels"][names.REVISION] = str(revision)
+    manifest["spec"] |= {"clusterIP": "None", "publishNotReadyAddresses": True}
+    return manifest
