@@ -1,7 +1,8 @@
 """A streaming client of the OpenAI protocol: one request in, one frozen record out, and never an exception.
 
-While an answer streams in, the client only notes when bytes arrived and keeps them; they are read as events and JSON
-after the last one (client_events.py). So what one stream costs does not delay what is measured on the others.
+While an answer streams in, the client only keeps the bytes with the time at which the kernel got them
+(client_socket.py); they are read as events and JSON after the last one (client_events.py). So neither what one stream
+costs nor a busy machine moves what is measured on the others.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from ascend_runtime.evaluate.client_events import Answer, Arrivals, BadAnswer, read_answer, read_error, read_stream
+from ascend_runtime.evaluate.client_events import Answer, Arrivals, BadAnswer, read_answer, read_error, stream_steps
+from ascend_runtime.evaluate.client_socket import TimedConnector, TimedSocket, timed_socket
 
 _LONGEST_ANSWER = 64 << 20
 """Bytes of one answer, events included; more is no answer to a question of ours but a server gone mad."""
@@ -70,7 +72,7 @@ class RequestRecord:
     text: str
     """The answer, or what came of it; what a model thought before it comes first, as MindIE's benchmark reads it."""
     sent: float
-    """When the request was sent; with a retry, the first time, so that a drop costs what it cost the user."""
+    """When the request was handed to the kernel; with a retry, the first time, so that a drop costs what it cost."""
     token_times: tuple[float, ...]
     """When each chunk with generated text arrived. A chunk may hold several tokens; see completion_tokens."""
     done: float
@@ -91,12 +93,16 @@ class RequestRecord:
 
 
 @dataclass
-class _Exchange:
-    """What is known of a request that is under way."""
+class Exchange:
+    """One request and the bytes that came back, not looked at yet."""
 
     sent: float
+    is_stream: bool
     arrivals: Arrivals = field(default_factory=list)
     retries: int = 0
+    error: str = ""
+    """Why it failed, as far as that is known without a look at the bytes."""
+    ended: float = 0.0
 
 
 class _Failed(Exception):
@@ -111,7 +117,7 @@ def open_session(ca_file: Path | None = None) -> aiohttp.ClientSession:
     system's authorities; raises OSError or ssl.SSLError if it cannot be read.
     """
     trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
-    connector = aiohttp.TCPConnector(limit=0, ssl=trusted, ttl_dns_cache=60)
+    connector = TimedConnector(limit=0, ssl=trusted, ttl_dns_cache=60)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=_NO_TIMEOUT)
 
 
@@ -132,18 +138,69 @@ async def complete(
     A connection that drops before the first byte is tried once more: llama.cpp's server now and then closes a
     connection it had kept alive, and that says nothing about the model.
     """
-    request = _Request(target, prompt, body_of(target, prompt, max_tokens, stop, logprobs, stream=stream), stream)
-    exchange = _Exchange(time.perf_counter())
+    return read(
+        await fetch(
+            session,
+            target,
+            prompt,
+            max_tokens=max_tokens,
+            stop=stop,
+            logprobs=logprobs,
+            stream=stream,
+            timeout=timeout,
+        )
+    )
+
+
+async def fetch(
+    session: aiohttp.ClientSession,
+    target: Target,
+    prompt: Prompt,
+    *,
+    max_tokens: int,
+    stop: Sequence[str] = (),
+    logprobs: int | None = None,
+    stream: bool = True,
+    timeout: float = 600.0,  # noqa: ASYNC109 - as above
+) -> Exchange:
+    """Do what `complete` does up to the last byte; `read` and `read_steps` make a record of it."""
+    body = body_of(target, prompt, max_tokens, stop, logprobs, stream=stream)
+    exchange = Exchange(time.perf_counter(), is_stream=stream)
     try:
         async with asyncio.timeout(timeout):
-            answer = await request.run(session, exchange)
+            await _Request(target, prompt, body, stream).run(session, exchange)
     except TimeoutError:
-        return _failure(exchange, f"no whole answer within {timeout:g} s", stream=stream)
-    except (_Failed, BadAnswer) as error:
-        return _failure(exchange, str(error), stream=stream)
+        exchange.error = f"no whole answer within {timeout:g} s"
+    except _Failed as error:
+        exchange.error = str(error)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return _failure(exchange, f"{type(error).__name__}: {error}", stream=stream)
-    return _record(exchange, answer, error="", done=exchange.arrivals[-1][0])
+        exchange.error = f"{type(error).__name__}: {error}"
+    exchange.ended = exchange.arrivals[-1][0] if not exchange.error else time.perf_counter()
+    return exchange
+
+
+def read(exchange: Exchange) -> RequestRecord:
+    """Make a record of what came."""
+    steps = read_steps(exchange)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            record: RequestRecord = end.value
+            return record
+
+
+def read_steps(exchange: Exchange) -> Generator[None, None, RequestRecord]:
+    """Make a record in steps of a fraction of a millisecond, so that other streams can be served between them."""
+    error, answer, whole = exchange.error, Answer(), not exchange.error
+    try:
+        if exchange.is_stream:
+            answer = yield from stream_steps(exchange.arrivals, whole=whole)
+        elif whole:
+            answer = read_answer(exchange.arrivals)
+    except BadAnswer as bad:
+        error = error or str(bad)
+    return _record(exchange, answer, error)
 
 
 def body_of(
@@ -171,20 +228,22 @@ class _Request:
     body: bytes
     stream: bool
 
-    async def run(self, session: aiohttp.ClientSession, exchange: _Exchange) -> Answer:
-        """Send, read, and make sense of what came; raises what `complete` puts into words."""
+    async def run(self, session: aiohttp.ClientSession, exchange: Exchange) -> None:
+        """Send, and keep what comes; raises what `fetch` puts into words."""
         response = await self._send(session, exchange)
         async with response:
             if response.status != 200:
                 raise _Failed(f"HTTP {response.status}: {read_error(await response.content.read(4096))}")
             if self.stream and "json" in response.content_type:
                 raise _Failed(f"the server did not stream: it answered with {response.content_type}")
-            await _read(response, exchange.arrivals)
+            source = timed_socket(session, response)
+            if source is not None and not exchange.retries:
+                exchange.sent = max(exchange.sent, source.sent)
+            await _read(response, source, exchange.arrivals)
         if not exchange.arrivals:
             raise _Failed("the answer is empty")
-        return read_stream(exchange.arrivals) if self.stream else read_answer(exchange.arrivals)
 
-    async def _send(self, session: aiohttp.ClientSession, exchange: _Exchange) -> aiohttp.ClientResponse:
+    async def _send(self, session: aiohttp.ClientSession, exchange: Exchange) -> aiohttp.ClientResponse:
         try:
             return await self._post(session)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
@@ -210,12 +269,22 @@ def _headers(target: Target) -> Mapping[str, str]:
     return headers | {"Authorization": f"Bearer {target.api_key}"} if target.api_key else headers
 
 
-async def _read(response: aiohttp.ClientResponse, arrivals: Arrivals) -> None:
-    """Keep what arrives with its time, until the end; raises _Failed when it is cut or without end."""
+async def _read(response: aiohttp.ClientResponse, source: TimedSocket | None, arrivals: Arrivals) -> None:
+    """Keep what arrives with its time, until the end; raises _Failed when it is cut or without end.
+
+    The loop wakes this coroutine before it reads from the socket again, so the socket's time is that of these bytes.
+    """
     size, clock, read_any, keep = 0, time.perf_counter, response.content.readany, arrivals.append
     try:
         while data := await read_any():
-            keep((clock(), data))
+            if source is None:
+                keep((clock(), data))
+            elif source.first_arrived == source.arrived or not arrivals:
+                keep((source.arrived, data))
+            else:  # two tokens or more were read at once
+                cut = data.find(b"\n\n") + 2
+                keep((source.first_arrived, data[:cut]))
+                keep((source.arrived, data[cut:]))
             size += len(data)
             if size > _LONGEST_ANSWER:
                 raise _Failed(f"the answer is longer than {_LONGEST_ANSWER} bytes")
@@ -236,25 +305,14 @@ async def _read_end(response: aiohttp.ClientResponse, read_any: Callable[[], Any
         response.close()
 
 
-def _failure(exchange: _Exchange, error: str, *, stream: bool) -> RequestRecord:
-    now = time.perf_counter()
-    answer = Answer()
-    if stream:
-        try:
-            answer = read_stream(exchange.arrivals, whole=False)
-        except BadAnswer:
-            answer = Answer()
-    return _record(exchange, answer, error=error, done=now)
-
-
-def _record(exchange: _Exchange, answer: Answer, *, error: str, done: float) -> RequestRecord:
+def _record(exchange: Exchange, answer: Answer, error: str) -> RequestRecord:
     return RequestRecord(
         ok=not error,
         error=error,
         text=answer.text,
         sent=exchange.sent,
         token_times=answer.token_times,
-        done=done,
+        done=exchange.ended,
         prompt_tokens=answer.prompt_tokens or 0,
         completion_tokens=len(answer.token_times) if answer.completion_tokens is None else answer.completion_tokens,
         top_logprobs=answer.top_logprobs,

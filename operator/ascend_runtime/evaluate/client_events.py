@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _THOUGHTS = ("reasoning_content", "reasoning")
 """Where chunks of chat carry what a model thinks: MindIE, llama.cpp and vLLM know the first, newer vLLM the second."""
 _LONGEST_SENTENCE = 300
+_STEP = 32
+"""Events read in one step: some 0.2 ms."""
 
 
 class BadAnswer(Exception):
@@ -37,15 +39,17 @@ class Answer:
     queue_waits: tuple[float, ...] = ()
 
 
-def read_stream(arrivals: Arrivals, *, whole: bool = True) -> Answer:
-    """Read a stream of events; raises BadAnswer for an error inside it, no JSON, or when it has no end.
+def stream_steps(arrivals: Arrivals, *, whole: bool = True) -> Generator[None, None, Answer]:
+    """Read a stream of events, in steps; raises BadAnswer for an error inside it, no JSON, or when it has no end.
 
     With `whole=False` a missing end is no error: it reads what came of a stream that is known to have been cut.
     """
     stream = _Stream()
-    for when, payload in events(arrivals):
+    for number, (when, payload) in enumerate(events(arrivals), start=1):
         if stream.add(when, payload):
             break
+        if number % _STEP == 0:
+            yield
     if whole and not stream.ended:
         raise BadAnswer("the stream ended without [DONE] and without a finish_reason")
     return stream.answer()

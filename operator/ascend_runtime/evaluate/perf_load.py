@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from ascend_runtime.evaluate.client import Prompt, RequestRecord, Target, complete
+from ascend_runtime.evaluate.client import Exchange, Prompt, RequestRecord, Target, fetch, read_steps
 from ascend_runtime.evaluate.perf_point import Arrivals, Load
 
 SEED = 42
@@ -49,10 +49,10 @@ class Asker:
     max_tokens: int
     timeout: float = 600.0
 
-    async def ask(self) -> RequestRecord:
+    async def ask(self) -> Exchange:
         """Ask the next prompt."""
         prompt = self.source.take()
-        return await complete(self.session, self.target, prompt, max_tokens=self.max_tokens, timeout=self.timeout)
+        return await fetch(self.session, self.target, prompt, max_tokens=self.max_tokens, timeout=self.timeout)
 
     async def open_connections(self, number: int) -> None:
         """Open connections before they are needed, so that handshakes are in no first-token time."""
@@ -77,53 +77,83 @@ class Made:
 
 
 @dataclass
-class _Tally:
-    """Keeps records in order of their end, and notices a target that answers nothing."""
+class _Reader:
+    """Makes records of what came, beside the load: a step at a time, and sockets are served between steps."""
 
     made: Made
     patience: int
+    """Records without any answer after which the target counts as lost."""
     report: Callable[[], None]
-    answered: bool = False
+    exchanges: asyncio.Queue[Exchange | None] = field(default_factory=asyncio.Queue)
 
-    def add(self, record: RequestRecord) -> None:
-        self.made.records.append(record)
-        self.answered = self.answered or record.ok
-        self.made.given_up = not self.answered and len(self.made.records) >= self.patience
-        self.report()
+    async def run(self) -> None:
+        """Read until told that nothing more comes."""
+        is_answering = False
+        while (exchange := await self.exchanges.get()) is not None:
+            record = await self._read(exchange)
+            self.made.records.append(record)
+            is_answering = is_answering or record.ok
+            self.made.given_up = not is_answering and len(self.made.records) >= self.patience
+            self.report()
+
+    async def _read(self, exchange: Exchange) -> RequestRecord:
+        steps = read_steps(exchange)
+        while True:
+            await asyncio.sleep(0)
+            try:
+                next(steps)
+            except StopIteration as end:
+                record: RequestRecord = end.value
+                return record
 
 
 async def closed_loop(asker: Asker, clients: int, requests: int, report: Callable[[], None]) -> Made:
-    """Let `clients` ask one after the other until `requests` are made; `report` is called after each."""
-    tally, left = _Tally(Made(), max(_LOST_AFTER, 3 * clients), report), iter(range(requests))
+    """Let `clients` ask one after the other until `requests` are made; `report` is called for each."""
+    reader, left, turn = _Reader(Made(), max(_LOST_AFTER, 3 * clients), report), iter(range(requests)), asyncio.Lock()
 
     async def client() -> None:
         for _ in left:
-            tally.add(await asker.ask())
-            if tally.made.given_up:
+            await _take_turn(turn)
+            reader.exchanges.put_nowait(await asker.ask())
+            if reader.made.given_up:
                 return
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(clients, requests)):
-            group.create_task(client())
-    return tally.made
+    async with asyncio.TaskGroup() as all_tasks:
+        reading = all_tasks.create_task(reader.run())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(clients, requests)):
+                group.create_task(client())
+        reader.exchanges.put_nowait(None)
+        await reading
+    return reader.made
 
 
 async def open_loop(asker: Asker, load: Load, requests: int, report: Callable[[], None]) -> Made:
-    """Send requests at their times, however many are under way; `report` is called after each answer."""
-    tally, begin = _Tally(Made(), _LOST_AFTER, report), time.perf_counter()
+    """Send requests at their times, however many are under way; `report` is called for each."""
+    reader, begin = _Reader(Made(), _LOST_AFTER, report), time.perf_counter()
 
     async def one(due: float) -> None:
-        record = await asker.ask()
-        tally.made.send_delays.append(record.sent - due)
-        tally.add(record)
+        exchange = await asker.ask()
+        reader.made.send_delays.append(exchange.sent - due)
+        reader.exchanges.put_nowait(exchange)
 
-    async with asyncio.TaskGroup() as group:
-        for offset in itertools.islice(send_times(load), requests):
-            await asyncio.sleep(max(0.0, begin + offset - time.perf_counter()))
-            if tally.made.given_up:
-                break
-            group.create_task(one(begin + offset))
-    return tally.made
+    async with asyncio.TaskGroup() as all_tasks:
+        reading = all_tasks.create_task(reader.run())
+        async with asyncio.TaskGroup() as group:
+            for offset in itertools.islice(send_times(load), requests):
+                await asyncio.sleep(max(0.0, begin + offset - time.perf_counter()))
+                if reader.made.given_up:
+                    break
+                group.create_task(one(begin + offset))
+        reader.exchanges.put_nowait(None)
+        await reading
+    return reader.made
+
+
+async def _take_turn(turn: asyncio.Lock) -> None:
+    """Let one client begin in each round of the loop: hundreds that begin at once would hold up what is under way."""
+    async with turn:
+        await asyncio.sleep(0)
 
 
 def send_times(load: Load, seed: int = SEED) -> Iterator[float]:

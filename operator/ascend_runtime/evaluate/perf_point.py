@@ -156,8 +156,9 @@ def summarize(values: Sequence[float]) -> Statistics | None:
     """Return the statistics of a list; None when it is empty."""
     if not values:
         return None
-    percentiles = {percent: float(np.percentile(values, percent)) for percent in PERCENTILES}
-    return Statistics(float(np.average(values)), max(values), min(values), percentiles)
+    array = np.asarray(values)
+    percentiles = {percent: float(np.percentile(array, percent)) for percent in PERCENTILES}
+    return Statistics(float(np.average(array)), max(values), min(values), percentiles)
 
 
 def merge_batches(sizes: Iterable[int]) -> list[int]:
