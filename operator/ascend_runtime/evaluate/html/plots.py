@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ _SETTINGS = {
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
 }
+_ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 3, "frameon": False}
+"""Where a legend hides no line."""
 _LONGEST_LABEL = 32
 _MOST_CLASSES = 30
 """Classes of a confusion matrix that is drawn; above, only its table in metrics.json is of use."""
@@ -63,7 +66,7 @@ def bars(rows: Sequence[Bar], names: tuple[str, str]) -> str:
         if has_baseline:
             values = [row.baseline or 0.0 for row in rows]
             axes.barh([p + offset for p in places], values, height, color=GREY, label=names[1])
-            axes.legend(loc="lower right", frameon=False)
+            axes.legend(**_ABOVE)
         axes.set_yticks(places, [f"{_clean(row.label)} ({row.count})" for row in rows])
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
@@ -134,7 +137,7 @@ def load(points: Sequence[LoadPoint], saturation: float | None, words: tuple[str
         handles = [line, other]
         if saturation is not None:
             handles.append(axes.axvline(saturation, color=RED, linestyle=":", label=saturated))
-        axes.legend(handles=handles, loc="upper left", frameon=False)
+        axes.legend(handles=handles, **_ABOVE)
 
     return _svg(draw, 7.0, 3.4)
 
@@ -149,7 +152,7 @@ def trend(runs: Sequence[int], lines: Mapping[str, Sequence[float | None]], run_
         axes.set_xticks(range(len(runs)), [str(run) for run in runs])
         axes.set_xlabel(run_name)
         axes.grid(axis="y", color="#e2e8f0")
-        axes.legend(loc="best", frameon=False)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
     return _svg(draw, 7.0, 2.8)
 
