@@ -13,12 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.ext import loopcontrols
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from ascend_runtime.folders import read_json
 from ascend_runtime.serve.failures import config_invalid, model_invalid
+
+
+class _Generation(Extension):
+    """The tag around what the model said, which training masks by; it changes nothing of the text."""
+
+    tags = {"generation"}  # noqa: RUF012 - the type that jinja2 declares
+
+    def parse(self, parser: Parser) -> list[Node]:
+        """Return what stands within the tag."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class NoPrompt(ValueError):
@@ -65,7 +78,7 @@ class Prompts:
         values = {**self._special, "tools": None, "documents": None, **extra}
         try:
             return self._template.render(messages=messages, add_generation_prompt=answer, **values)
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             raise NoPrompt(f"the model's chat template refuses the conversation: {error}") from error
 
 
@@ -97,7 +110,9 @@ def _compiled(text: str | None) -> jinja2.Template | None:
     """Compile a template in the surroundings that transformers gives it (Chat templates, Writing a template)."""
     if text is None:
         return None
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+    )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _strftime_now

@@ -40,7 +40,8 @@ class Server:
             text=True,
         )
         self._started = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -60,7 +61,13 @@ class Server:
     def ended(self, seconds: float = 30) -> tuple[int, dict[str, Any] | None]:
         """Wait for the end; return exit code and last words."""
         code = self.process.wait(seconds)
+        self._reader.join(5)
         return code, json.loads(self.log.read_text()) if self.log.exists() else None
+
+    def engine_pid(self) -> int:
+        """Return the process id of llama.cpp."""
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
