@@ -87,7 +87,8 @@ RUN mindie=/usr/local/Ascend/mindie/latest/mindie-service \
 # llama.cpp's wheel brings all but OpenMP's library.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY --from=torch-packages /out/ /opt/venv/
 COPY --from=runtime-packages /out/ /opt/venv/
 ENV HOME=/home/HwHiAiUser
