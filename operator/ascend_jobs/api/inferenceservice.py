@@ -224,7 +224,10 @@ class Rollout(Model):
     gate: Gate | None = Field(None, description="What it has to pass first.")
 
     rules: ClassVar[RuleList] = (
-        ("self.maxSurge > 0 || self.maxUnavailable > 0", "maxSurge and maxUnavailable cannot both be 0"),
+        (
+            "!has(self.maxSurge) || !has(self.maxUnavailable) || self.maxSurge > 0 || self.maxUnavailable > 0",
+            "maxSurge and maxUnavailable cannot both be 0",
+        ),
     )
 
 

@@ -72,19 +72,29 @@ class Prober:
         """Ask for one completion; never raises but for cancellation."""
         try:
             async with asyncio.timeout(_LONGEST):
-                return await self._completion(key, target)
+                return await self._answered(key, target)
         except RefusedAnswer as error:
             message = str(error)
         except TimeoutError:
             message = f"no answer within {_LONGEST:.0f} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            message = f"{type(error).__name__}: {error}"
+            message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return ProbeView(self._clock(), answered=False, message=message[:300], failures=failures + 1)
 
-    async def _completion(self, key: Key, target: ProbeTarget) -> ProbeView:
+    async def _answered(self, key: Key, target: ProbeTarget) -> ProbeView:
+        """Ask as a chat; a model without a chat template refuses that, and is asked to complete the text."""
+        chat = {"messages": [{"role": "user", "content": target.prompt}]}
+        try:
+            return await self._completion(key, target, "/v1/chat/completions", chat)
+        except RefusedAnswer as error:
+            if error.status not in (400, 404):
+                raise
+        return await self._completion(key, target, "/v1/completions", {"prompt": target.prompt})
+
+    async def _completion(self, key: Key, target: ProbeTarget, path: str, asked: Mapping[str, object]) -> ProbeView:
         body = {
+            **asked,
             "model": target.model,
-            "prompt": target.prompt,
             "max_tokens": target.max_tokens,
             "temperature": 0,
             "stream": True,
@@ -92,9 +102,7 @@ class Prober:
         started = monotonic()
         moments: list[float] = []
         text = ""
-        lines = self._reach.post_service(
-            key.namespace, target.service, target.port, "/v1/completions", body, tls=target.tls
-        )
+        lines = self._reach.post_service(key.namespace, target.service, target.port, path, body, tls=target.tls)
         async with aclosing(lines) as stream:  # type: ignore[type-var]
             async for line in stream:
                 piece = _piece(line)
@@ -102,7 +110,7 @@ class Prober:
                     moments.append(monotonic())
                     text += piece
         if not moments:
-            return ProbeView(self._clock(), answered=False, message="an answer without a token came back", failures=1)
+            raise ValueError("an answer without a token came back")
         later = moments[-1] - moments[0]
         return ProbeView(
             time=self._clock(),
@@ -161,7 +169,10 @@ class _Asked:
 
 
 def _piece(line: bytes) -> str | None:
-    """Return the text of a server-sent event of /v1/completions, None when it brings no token."""
+    """Return the text of a server-sent event of a chat or a completion, None when it brings no token.
+
+    Engines that show their reasoning send it as reasoning_content (vLLM) before the answer: that is tokens too.
+    """
     if not line.startswith(b"data:"):
         return None
     data = line[5:].strip()
@@ -173,5 +184,9 @@ def _piece(line: bytes) -> str | None:
     if "error" in found:
         raise ValueError(f"the engine says {str(found['error'])[:200]}")
     choices = found.get("choices")
-    text = choices[0].get("text") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-    return text if isinstance(text, str) and text else None
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta") if isinstance(choice.get("delta"), dict) else {}
+    for text in (choice.get("text"), delta.get("content"), delta.get("reasoning_content")):
+        if isinstance(text, str) and text:
+            return text
+    return None

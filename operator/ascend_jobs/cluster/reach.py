@@ -34,8 +34,18 @@ class Reach(Protocol):
 class RefusedAnswer(Exception):
     """An HTTP answer that is no success; the message tells status and the beginning of the body."""
 
+    def __init__(self, status: int, body: str) -> None:
+        """Take the HTTP status and the beginning of the body."""
+        super().__init__(f"HTTP {status}: {body}")
+        self.status = status
+
 
 _LARGEST_PAGE = 4 << 20
+
+
+def service_host(service: str, namespace: str) -> str:
+    """Return the DNS name of a Service inside the cluster, whatever the cluster's domain is."""
+    return f"{service}.{namespace}.svc"
 
 
 class DirectReach:
@@ -49,7 +59,7 @@ class DirectReach:
         self, namespace: str, service: str, port: int, path: str, body: Mapping[str, object], *, tls: bool = False
     ) -> AsyncIterator[bytes]:
         """POST to http(s)://SERVICE.NAMESPACE.svc:PORT; the certificate's name is the users' concern."""
-        url = f"{'https' if tls else 'http'}://{service}.{namespace}.svc:{port}{path}"
+        url = f"{'https' if tls else 'http'}://{service_host(service, namespace)}:{port}{path}"
         async with self._session.post(url, json=body) as answer:
             async for line in _lines(answer):
                 yield line
@@ -97,7 +107,7 @@ class ProxyReach:
 async def _checked(answer: aiohttp.ClientResponse) -> AsyncIterator[aiohttp.StreamReader]:
     if answer.status >= 300:
         body = (await answer.content.read(300)).decode(errors="replace").strip()
-        raise RefusedAnswer(f"HTTP {answer.status}: {body}")
+        raise RefusedAnswer(answer.status, body)
     yield answer.content
 
 

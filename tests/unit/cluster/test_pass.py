@@ -220,8 +220,8 @@ async def test_jobs_are_listed_at_the_start_when_asked_and_from_time_to_time(mon
         listed = source.listed
         for _ in range(50):
             jobs.ask()
-        await until(lambda: source.listed == listed + 1)
+        await until(lambda: source.listed == listed + len(kinds))
         await asyncio.sleep(0.1)
-        assert source.listed == listed + 1, "fifty wishes are one list"
-        await until(lambda: source.listed == listed + 2)
+        assert source.listed == listed + len(kinds), "fifty wishes are one list"
+        await until(lambda: source.listed == listed + 2 * len(kinds))
         task.cancel()
