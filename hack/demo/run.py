@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""`make demo`: from a bare machine to a fine-tuned model on a real kind cluster, and two answers side by side.
+"""`make demo`: from a bare machine to a fine-tuned model that answers, measured and accepted, on a real kind cluster.
 
     python3 hack/demo/run.py [--file examples/finetune.yaml] [--namespace demo]
 
 Makes the cluster and the images (both kept and skipped when they are there), installs the chart, applies the file,
-follows the job, then asks the base model and the tuned one the same questions. Running it again is harmless: what is
-done stays done, a failed job is made anew.
+follows the job, the service that waits for its result and the evaluation that waits for the service, then asks the
+base model and the tuned one the same questions. Running it again is harmless: what is done stays done, a failed job is
+made anew.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main() -> int:
         step("cluster: kind with two workers of 8 emulated Ascend 910", cluster)
         step("images (operator, emulator, the demo's model and data) and Helm chart", deploy)
         step(f"apply {args.file}", lambda: apply(args.file, args.namespace))
-        step("fine-tune", lambda: watch(args.namespace))
+        step("fine-tune", lambda: watch(args.namespace, "ftj"))
+        step("a service that answers", lambda: watch(args.namespace, "aisvc"))
+        step("numbers about it", lambda: watch(args.namespace, "evj"))
         step("answers of the base model and the tuned one", lambda: ask(args.namespace))
     except StepFailed as err:
         print(f"\ndemo: {err}", file=sys.stderr)
@@ -82,9 +85,9 @@ def apply(file: str, namespace: str) -> None:
         raise StepFailed(said.stderr.strip())
 
 
-def watch(namespace: str) -> None:
-    """Follow the job to its end."""
-    run(*ascendctl(), "watch", f"ftj/{JOB}", "-n", namespace, "--context", CONTEXT)
+def watch(namespace: str, kind: str) -> None:
+    """Follow the job, the service or the evaluation to its end."""
+    run(*ascendctl(), "watch", f"{kind}/{JOB}", "-n", namespace, "--context", CONTEXT)
 
 
 def ask(namespace: str) -> None:

@@ -1,4 +1,4 @@
-"""The main job on real input, with fewer steps: SmolLM2 learns from a dictionary on two nodes."""
+"""The main job on real input, with fewer steps: SmolLM2 learns from a dictionary, is served, measured and accepted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def test_the_example_trains_and_learns(namespace: Namespace):
-    claim, job = yaml.safe_load_all(EXAMPLE.read_text())
+    claim, job, service, evaluation = yaml.safe_load_all(EXAMPLE.read_text())
     job["spec"]["training"]["hyperparameters"]["maxSteps"] = 12
     job["spec"]["checkpoint"]["everySteps"] = 6
-    namespace.apply(claim, job)
+    namespace.apply(claim, job, service, evaluation)
     name = job["metadata"]["name"]
+    waiting = namespace.wait(f"aisvc/{job['metadata']['name']}", lambda o: o.get("status", {}).get("conditions"))
+    assert condition(waiting["status"], "ModelReady") == ("False", "WaitingForJob")
     first = namespace.wait(f"ftj/{name}", lambda o: o.get("status", {}).get("progress"), 600)["status"]["progress"]
     kubectl("wait", f"ftj/{name}", "-n", namespace.name, "--for=condition=Complete", "--timeout=900s")
     status = namespace.get(f"ftj/{name}")["status"]
@@ -36,3 +38,17 @@ def test_the_example_trains_and_learns(namespace: Namespace):
     log = kubectl("logs", pods[0]["metadata"]["name"], "-c", "trainer", "-n", namespace.name)
     steps = [json.loads(line) for line in log.splitlines() if line.startswith('{"event": "progress"')]
     assert [s["step"] for s in steps] == list(range(1, 13))
+    check_service(namespace, name)
+
+
+def check_service(namespace: Namespace, name: str) -> None:
+    """The service takes the job's adapter, answers; the evaluation asks it and accepts."""
+    kubectl("wait", f"aisvc/{name}", "-n", namespace.name, "--for=condition=Ready", "--timeout=300s")
+    served = namespace.get(f"aisvc/{name}")["status"]
+    assert served["servedName"] == name
+    assert served["probe"]["tokensPerSecond"] > 0
+    kubectl("wait", f"evj/{name}", "-n", namespace.name, "--for=condition=Complete", "--timeout=400s")
+    status = namespace.get(f"evj/{name}")["status"]
+    assert condition(status, "Accepted") == ("True", "Accepted")
+    assert status["result"]["requests"]["failed"] == 0
+    assert any(m["name"] == "ceval.accuracy" for m in status["result"]["metrics"])
