@@ -277,14 +277,7 @@ async def _read(response: aiohttp.ClientResponse, source: TimedSocket | None, ar
     size, clock, read_any, keep = 0, time.perf_counter, response.content.readany, arrivals.append
     try:
         while data := await read_any():
-            if source is None:
-                keep((clock(), data))
-            elif source.first_arrived == source.arrived or not arrivals:
-                keep((source.arrived, data))
-            else:  # two tokens or more were read at once
-                cut = data.find(b"\n\n") + 2
-                keep((source.first_arrived, data[:cut]))
-                keep((source.arrived, data[cut:]))
+            keep((source.arrived if source is not None else clock(), data))
             size += len(data)
             if size > _LONGEST_ANSWER:
                 raise _Failed(f"the answer is longer than {_LONGEST_ANSWER} bytes")

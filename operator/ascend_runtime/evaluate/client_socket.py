@@ -26,9 +26,6 @@ _STAMP = struct.Struct("qq")
 """struct timespec: seconds and nanoseconds of CLOCK_REALTIME."""
 _SPACE = socket.CMSG_SPACE(_STAMP.size)
 _LONGEST_READ = 1 << 16
-_HEAD = 64
-"""Bytes read apart. The kernel tells the stamp of the last segment read; so the first one's is known too. It is shorter
-than any event with a token."""
 _OLDEST = 60.0
 """Seconds; a stamp older than that, or of the future, comes from a clock that was set meanwhile."""
 
@@ -40,10 +37,7 @@ class TimedSocket(socket.socket):
         """Open the socket, or take over an open one, and ask the kernel for stamps."""
         super().__init__(family, kind, protocol, fileno)
         self.arrived = 0.0
-        """When the last of the bytes read last arrived."""
-        self.first_arrived = 0.0
-        """When the first of them did: earlier where several segments were read at once."""
-        self._first_stamp: bytes | None = None
+        """When the bytes read last arrived; the last segment of them, where several were read at once."""
         self.sent = 0.0
         """When the first bytes after the last read were handed to the kernel: in HTTP/1.1, the present request's."""
         self._has_read = True
@@ -52,30 +46,15 @@ class TimedSocket(socket.socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Read, and note when what was read arrived."""
-        head, ancillary, _, _ = self.recvmsg(min(size, _HEAD), _SPACE, flags)
+        data, ancillary, _, _ = self.recvmsg(min(size, _LONGEST_READ), _SPACE, flags)
         self._note(ancillary)
-        if len(head) < _HEAD or size <= _HEAD:
-            return head
-        try:
-            rest, ancillary, _, _ = self.recvmsg(min(size, _LONGEST_READ), _SPACE, flags)
-        except BlockingIOError:
-            return head
-        self._note_rest(ancillary)
-        return head + rest
+        return data
 
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int:
         """Read into a buffer, as TLS does, and note when what was read arrived."""
-        view = memoryview(buffer)[: size or None]
-        number, ancillary, _, _ = self.recvmsg_into([view[:_HEAD]], _SPACE, flags)
+        number, ancillary, _, _ = self.recvmsg_into([memoryview(buffer)[: size or None]], _SPACE, flags)
         self._note(ancillary)
-        if number < _HEAD or len(view) <= _HEAD:
-            return number
-        try:
-            more, ancillary, _, _ = self.recvmsg_into([view[_HEAD:]], _SPACE, flags)
-        except BlockingIOError:
-            return number
-        self._note_rest(ancillary)
-        return number + more
+        return number
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Write, and note when a request began."""
@@ -94,17 +73,7 @@ class TimedSocket(socket.socket):
 
     def _note(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         self._has_read = True
-        self._first_stamp = _stamp_of(ancillary)
-        self.arrived = self.first_arrived = _arrival(self._first_stamp)
-
-    def _note_rest(self, ancillary: list[tuple[int, int, bytes]]) -> None:
-        stamp = _stamp_of(ancillary)
-        if stamp != self._first_stamp:
-            self.arrived = _arrival(stamp)
-
-
-def _stamp_of(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
-    return next((data for _, kind, data in ancillary if kind == _SO_TIMESTAMPNS), None)
+        self.arrived = _arrival(next((data for _, kind, data in ancillary if kind == _SO_TIMESTAMPNS), None))
 
 
 def _arrival(stamp: bytes | None) -> float:

@@ -9,7 +9,8 @@ A request's model name says how it is answered: `timed?first=0.2&gap=0.05&tokens
     tokens   tokens of the answer (10; never more than max_tokens)
     chunk    tokens in each chunk (1)
     slots    answers under way at once; more wait in a queue (no limit)
-    lockstep 1: all answers' chunks go out at the same ticks of `gap`, as an engine with continuous batching sends them
+    lockstep 1: all answers' chunks go out at the same ticks of `gap`, as an engine with continuous batching sends them;
+             the first one at the first tick after `first`
     fail     error, drop, cut, silent, broken, garbage, endless, plain (see _Answer.begin and _Answer._send_chunk)
     every    only each n-th request of this name fails (1)
     extras   1: batch sizes and queue times as MindIE gives them in `usage`
@@ -174,11 +175,10 @@ class Answer:
         self.connection.write(_HEAD)
         if self.chat:
             self.connection.write(_framed(self._event('"delta":{"role":"assistant","content":""}')))
-        if self.send_next():
-            if self.script.lockstep:
-                self.bench.join(self)
-            else:
-                self._plan()
+        if self.script.lockstep:
+            self.bench.join(self)
+        elif self.send_next():
+            self._plan()
 
     def _plan(self) -> None:
         self.due += self.script.gap
@@ -346,7 +346,8 @@ SOCKETS: WeakValueDictionary[int, TimedSocket] = WeakValueDictionary()
 async def serve(port: int) -> None:
     """Serve until standard input ends, so that no server outlives its test."""
     bench, loop = Bench(), asyncio.get_running_loop()
-    listening = Listening(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off only where the protocol is named.
+    listening = Listening(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     server = await loop.create_server(lambda: Connection(bench), sock=listening, backlog=1024)
