@@ -55,6 +55,8 @@ ROLE_PROXY = "proxy"
 # Annotations of ours.
 RANK_TABLE_TOUCH = f"{GROUP}/rank-table-touch"
 """On worker pods: changed after the rank table's ConfigMap, so that the kubelet remounts its volume at once."""
+PROXY_CONFIG = f"{GROUP}/proxy-config"
+"""On a service's proxies: SHA-256 of what they are made of; they are replaced one by one when it changes."""
 GITOPS_TRACKING = (
     "argocd.argoproj.io/tracking-id",
     "kustomize.toolkit.fluxcd.io/name",
@@ -97,6 +99,11 @@ ENV_VISIBLE_DEVICES = "ASCEND_VISIBLE_DEVICES"
 ENV_SERVE_CACHE = "ASCENDJOBS_SERVE_CACHE"
 """Folder in which the CPU engine keeps converted models; default: below the user's cache."""
 
+ENV_PROXY_KEYS = "ASCENDJOBS_PROXY_KEYS_SECRET"
+"""Name of the Secret with the API keys, in a service's proxy; unset when everybody is let in."""
+ENV_PROXY_TLS = "ASCENDJOBS_PROXY_TLS_SECRET"
+"""Name of the Secret with certificate and key; unset for plain HTTP."""
+
 # What the command of engine custom finds in its environment.
 ENV_MODEL_PATH = "MODEL_PATH"
 ENV_SERVED_NAME = "SERVED_MODEL_NAME"
@@ -113,12 +120,29 @@ WORKSPACE_DIR = ".ascendjobs"
 """Folder at the root of a claim that holds the workspaces of jobs, one by UID."""
 TERMINATION_LOG = "/dev/termination-log"
 
+# A service's proxy: what is mounted, what HAProxy reads, where it listens.
+PROXY_CONFIG_DIR = "/ascendjobs/proxy/config"
+PROXY_KEYS_DIR = "/ascendjobs/proxy/keys"
+PROXY_TLS_DIR = "/ascendjobs/proxy/tls"
+PROXY_FILES_DIR = "/run/ascendjobs"
+"""In memory: HAProxy's configuration, digests of the keys, certificate with its key."""
+PROXY_CONFIG_FILE = "haproxy.cfg"
+PROXY_KEYS_FILE = "keys.lst"
+"""SHA-256 of each API key, in hexadecimal, one a line."""
+PROXY_TLS_FILE = "tls.pem"
+PROXY_PORT = 8088
+PROXY_METRICS_PORT = 8405
+"""/healthz, /metrics (Prometheus) and /stats;csv of a proxy; not part of any Service."""
+VERSION_HEADER = "X-Ascendjobs-Version"
+"""On answers that came through a proxy: stable or canary."""
+
 CONTAINER_WAIT = "wait"
 CONTAINER_PREPARE = "prepare"
 CONTAINER_TRAINER = "trainer"
 CONTAINER_SERVER = "server"
 CONTAINER_INSPECT = "inspect"
 CONTAINER_EVALUATE = "evaluate"
+CONTAINER_PROXY = "proxy"
 
 MASTER_PORT = 29500
 EXIT_INVALID_INPUT = 65
@@ -185,6 +209,11 @@ def replica_name(base: str, revision: int, replica: int) -> str:
 def stable_name(base: str) -> str:
     """Return the name of the Service behind a service's proxy."""
     return f"{base}-stable"
+
+
+def proxy_name(base: str) -> str:
+    """Return the name of a service's proxy: its Deployment and its ConfigMap."""
+    return f"{base}-proxy"
 
 
 def evaluate_name(base: str, run: int, number: int) -> str:
