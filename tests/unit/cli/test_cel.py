@@ -73,5 +73,6 @@ def test_every_rule_of_the_api_is_within_what_is_known(kind: CustomKind) -> None
     rules = [rule for rule in rules_of(object_schema(kind)) if not is_transition_rule(rule)]
     assert rules
     everything: dict[str, Any] = {"metadata": {"name": "n"}, "uri": "pvc://a/b", "sources": [], "format": "alpaca"}
+    everything |= {"maxSurge": 1, "maxUnavailable": 0, "name": "ceval", "service": "s", "min": 1, "suites": []}
     for rule in rules:
         holds(rule, everything)

@@ -41,7 +41,9 @@ def test_the_first_document_is_initializing():
 def test_complete_table_is_published_then_every_waiting_pod_is_touched():
     pods = make_pods()
     first = make_child(
-        rank_table_configmap(make_job(nodes=2), "faq-ftj", {"hccl.json": INITIALIZING, "attempt": "0", "version": "4"}, "x", 0)
+        rank_table_configmap(
+            make_job(nodes=2), "faq-ftj", {"hccl.json": INITIALIZING, "attempt": "0", "version": "4"}, "x", 0
+        )
     )
     decision = decide_rank_table(observe(pods, config_map=first), pods)
     write, *touches = decision.actions

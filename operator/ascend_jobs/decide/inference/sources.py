@@ -24,7 +24,9 @@ def find_source(observed: ServiceObserved, *, canary: bool = False) -> Source | 
     spec, served = observed.service.spec, observed.service.served_name
     model: ServedModel | CanaryModel = spec.canary.model if canary and spec.canary else spec.model
     field = "spec.canary.model" if canary else "spec.model"
-    extra = tuple(AdapterSource(a.name, a.uri) for a in spec.model.adapters)
+    extra = tuple(
+        AdapterSource(a.name, a.uri, f"spec.model.adapters[{n}].uri") for n, a in enumerate(spec.model.adapters)
+    )
     if model.from_job is None:
         return Source(model.uri or "", served, extra, field=f"{field}.uri")
     job = observed.jobs.get(model.from_job, JobView(model.from_job))
@@ -33,7 +35,7 @@ def find_source(observed: ServiceObserved, *, canary: bool = False) -> Source | 
         return missing
     where = f"{field}.fromJob"
     if job.artifact_type == "adapter":
-        tuned = AdapterSource(served, job.artifact_uri)
+        tuned = AdapterSource(served, job.artifact_uri, where)
         return Source(job.model_uri, base_model_name(served), (tuned, *extra), job.artifact_sha256, where)
     return Source(job.artifact_uri, served, extra, job.artifact_sha256, where)
 

@@ -111,13 +111,13 @@ def inspect_pod(
     in_image = any(uri.startswith("file://") for uri in source.uris)
     given = service.spec.runtime.image
     image = given or settings.image if given or in_image or not settings.prepare_image else settings.prepare_image
-    adapters = (f"{a.name}={location(a.uri).path}" for a in source.adapters)
+    adapters = (("--adapter", f"{a.name}={location(a.uri).path}", "--adapter-field", a.field) for a in source.adapters)
     container = {
         "name": names.CONTAINER_INSPECT,
         "image": image,
         **pull_policy(settings),
         "command": ["python", "-m", "ascend_runtime", "inspect", location(source.model_uri).path],
-        "args": ["--field", source.field, *(word for adapter in adapters for word in ("--adapter", adapter))],
+        "args": ["--field", source.field, *(word for adapter in adapters for word in adapter)],
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

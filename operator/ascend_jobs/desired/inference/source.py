@@ -12,10 +12,11 @@ from ascend_jobs.api.inferenceservice import InferenceService
 
 @dataclass(frozen=True)
 class AdapterSource:
-    """A LoRA adapter: its model name in requests and its URI."""
+    """A LoRA adapter: its model name in requests, its URI, and the field that names it."""
 
     name: str
     uri: str
+    field: str
 
 
 @dataclass(frozen=True)
