@@ -84,6 +84,8 @@ class _Reader:
     patience: int
     """Records without any answer after which the target counts as lost."""
     report: Callable[[], None]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by clients that begin a request; they come before records."""
     exchanges: asyncio.Queue[Exchange | None] = field(default_factory=asyncio.Queue)
 
     async def run(self) -> None:
@@ -100,6 +102,8 @@ class _Reader:
         steps = read_steps(exchange)
         while True:
             await asyncio.sleep(0)
+            while self.turn.locked():  # noqa: ASYNC110 - a client holds it for one round of the loop
+                await asyncio.sleep(0)
             try:
                 next(steps)
             except StopIteration as end:
@@ -109,11 +113,11 @@ class _Reader:
 
 async def closed_loop(asker: Asker, clients: int, requests: int, report: Callable[[], None]) -> Made:
     """Let `clients` ask one after the other until `requests` are made; `report` is called for each."""
-    reader, left, turn = _Reader(Made(), max(_LOST_AFTER, 3 * clients), report), iter(range(requests)), asyncio.Lock()
+    reader, left = _Reader(Made(), max(_LOST_AFTER, 3 * clients), report), iter(range(requests))
 
     async def client() -> None:
         for _ in left:
-            await _take_turn(turn)
+            await _take_turn(reader.turn)
             reader.exchanges.put_nowait(await asker.ask())
             if reader.made.given_up:
                 return

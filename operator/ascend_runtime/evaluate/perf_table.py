@@ -23,7 +23,12 @@ _DIGITS = 4
 def performance_table(point: Point) -> list[list[str]]:
     """Return header and rows of the performance table."""
     header = ["Metric", *_COLUMNS, "N"]
-    return [header, *([row.name, *_cells(row), str(len(point.records))] for row in point.rows)]
+    return [header, *(table_row(row, len(point.records)) for row in point.rows)]
+
+
+def table_row(row: Row, number: int) -> list[str]:
+    """Return one row of the performance table; `number` is that of all requests (N)."""
+    return [row.name, *_cells(row), str(number)]
 
 
 def common_table(point: Point) -> list[list[str]]:
