@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 0
     except Exception as error:  # noqa: BLE001 - the one place that turns every end into an exit code
         code, message = _verdict(error)
-        if code not in (names.EXIT_INVALID_INPUT, names.EXIT_FENCED):
+        if code not in (names.EXIT_INVALID_INPUT, names.EXIT_FENCED) and not getattr(error, "is_explained", False):
             traceback.print_exc()
         print(f"ascend_runtime: {error}", file=sys.stderr, flush=True)
     if message is not None and options.termination_log is not None:

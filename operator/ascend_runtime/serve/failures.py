@@ -28,6 +28,9 @@ class CannotServe(Exception):
     `code` and `message` are what the command line makes the exit code and the termination message of.
     """
 
+    is_explained = True
+    """The sentence says all; a traceback would only hide it."""
+
     def __init__(self, reason: ServeReason, field: str, sentence: str) -> None:
         """Take the argument, key or path that is wrong and a sentence that says what to do."""
         super().__init__(sentence)

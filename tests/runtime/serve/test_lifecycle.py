@@ -15,6 +15,7 @@ import urllib.request
 
 import openai
 import pytest
+from ascend_runtime.serve.failures import CannotServe
 from openai import OpenAI
 from runtime.builders import make_table
 from runtime.ranks import free_port
@@ -117,6 +118,7 @@ def failed(engine: str, words: list[str], folder, **environ: str):
     server = Server(engine, words, folder, environ)
     code, message = server.ended()
     assert message is not None, server.lines
+    assert not any("Traceback" in line for line in server.lines)
     assert server.lines[-1].strip() == f"ascend_runtime: {message['message']}"
     return code, message
 
@@ -126,6 +128,17 @@ def test_port_in_use(model, tmp_path):
         port = taken.getsockname()[1]
         code, message = failed("vllm", [str(model), "--host", "127.0.0.1", "--port", str(port)], tmp_path)
     assert (code, message["reason"], message["field"]) == (1, "PortInUse", "port")
+
+
+def test_too_little_memory(model, tmp_path, monkeypatch):
+    """Said before a process is started that the kernel would have to kill."""
+    from ascend_runtime.serve.loading import _prepare
+    from runtime.serve.test_convert import settings
+
+    monkeypatch.setattr("ascend_runtime.serve.loading.memory_limit", lambda: 300 << 20)
+    with pytest.raises(CannotServe, match="MiB for weights") as caught:
+        _prepare(settings(model, tmp_path))
+    assert (caught.value.code, caught.value.message["reason"]) == (1, "OutOfMemory")
 
 
 @pytest.mark.parametrize(
