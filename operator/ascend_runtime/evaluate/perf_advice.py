@@ -18,8 +18,8 @@ from ascend_runtime.evaluate.config import Criterion
 from ascend_runtime.evaluate.perf_point import Point, generate_ms
 from ascend_runtime.evaluate.perf_table import point_metrics
 
-RISE = 0.05
-"""Smaller changes than 5 % are within what repeated runs of one load differ by."""
+RISE = 0.1
+"""What brings less than 10 % is not worth its latency; besides, runs of one load differ by a few percent."""
 _FAILED_SHARE = 0.01
 """A load at which more than 1 % of the requests fail is none to recommend."""
 _GROWTH = 1.5

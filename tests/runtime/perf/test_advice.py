@@ -20,7 +20,7 @@ def opened(rate: float, growth: float) -> Point:
     return make_point(*records, load=Load(rate=rate), elapsed=20 / rate)
 
 
-SWEEP = (closed(1, 50, 0.2), closed(2, 99, 0.202), closed(4, 190, 0.21), closed(8, 200, 0.4), closed(16, 201, 0.8))
+SWEEP = (closed(1, 50, 0.2), closed(2, 99, 0.202), closed(4, 190, 0.21), closed(8, 240, 0.35), closed(16, 245, 0.7))
 
 
 def test_saturation_is_where_only_latency_rises() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -88,13 +89,13 @@ async def test_a_target_that_answers_nothing_is_given_up(server: Server) -> None
 
 
 async def test_sweep_finds_the_slots_of_the_server(server: Server) -> None:
-    """Four slots of 0.1 s each: more clients than that only wait."""
-    result = await run(server, "timed?first=0.05&gap=0.01&tokens=6&slots=4", concurrency=(1, 2, 4, 8), requests=24)
+    """Two slots of 0.22 s each: more clients than that only wait."""
+    result = await run(server, "timed?first=0.2&gap=0.02&tokens=2&slots=2", concurrency=(1, 2, 4), requests=10)
     advice = result.advice()
-    assert (advice.saturation, advice.best, advice.recommended) == (4, 4, 4)
+    assert (advice.saturation, advice.best, advice.recommended) == (2, 2, 2)
     found = result.metrics()
-    assert found["performance.saturation.concurrency"] == 4
-    assert found["performance.c8.FirstTokenTime.P75"] > 1.5 * found["performance.c4.FirstTokenTime.P75"]
+    assert found["performance.saturation.concurrency"] == 2
+    assert found["performance.c4.FirstTokenTime.P75"] > 1.5 * found["performance.c2.FirstTokenTime.P75"]
 
 
 async def test_open_loop_sends_on_time_and_sees_a_queue(server: Server) -> None:
@@ -138,15 +139,16 @@ async def test_too_few_connections_are_refused(server: Server) -> None:
             await measure(session, Target(server.url, "timed"), config, lambda *_: None, prompts=PROMPTS)
 
 
-GOOD_ROWS = """{"prompt": "one"}
-
-{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "2"}, {"role": "assistant", "content": "2"}]}
-{"instruction": "three", "input": "3", "output": "iii"}
-"""
+DIALOGUE = [("system", "s"), ("user", "2"), ("assistant", "II")]
+ROWS = [
+    {"prompt": "one"},
+    {"messages": [{"role": role, "content": content} for role, content in DIALOGUE]},
+    {"instruction": "three", "input": "3", "output": "iii"},
+]
 
 
 def test_prompts_of_every_form(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text(GOOD_ROWS)
+    (tmp_path / "a.jsonl").write_text("\n\n".join(map(json.dumps, ROWS)))
     (tmp_path / "b.txt").write_text("\ufefffour\r\n\r\nfive\n")
     (tmp_path / "notes.md").write_text("no prompts")
     place = Place("pvc://data/p", tmp_path)
