@@ -200,8 +200,12 @@ def test_busy_and_broken(tmp_path, model):
             stream.readline()
             assert statuses() == [200, 503]
         until(lambda: statuses() == [200, 200])
-        os.kill(server.engine_pid(), signal.SIGSTOP)
-        assert server.get("/health/timed-1", server.management)[0] == 503
+        engine = server.engine_pid()
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            assert server.get("/health/timed-1", server.management)[0] == 503
+        finally:
+            os.kill(engine, signal.SIGCONT)
 
 
 def test_metrics_only_in_monitor_mode(tmp_path, model):
