@@ -104,6 +104,10 @@ bench: $(VENV)/.dev ## Measure the informer against the official client's, in th
 bench-ranktable: $(VENV)/.dev deploy ## Measure in kind how fast rank tables reach containers, with and without the touch
 	@$(BIN)/python hack/bench_ranktable.py
 
+.PHONY: bench-evaluate
+bench-evaluate: $(VENV)/.dev ## Measure how true the performance measurement is; ARGS=--evalscope also against evalscope
+	@$(BIN)/python hack/bench_evaluate.py $(ARGS)
+
 # What ascendctl and the generator need.
 $(VENV)/.cli: hack/locks/operator.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'
