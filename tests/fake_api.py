@@ -233,6 +233,8 @@ class FakeApi:
         }
         if resource == PODS:
             made["status"] = {"phase": "Pending"}
+        if resource.plural == "services":
+            made["spec"].setdefault("clusterIP", f"10.96.0.{len(self._objects) % 250 + 1}")
         self._store(resource, made, "ADDED")
         return made
 

@@ -10,6 +10,7 @@ import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from time import monotonic
 
 import aiohttp
@@ -102,7 +103,7 @@ class Prober:
         started = monotonic()
         moments: list[float] = []
         text = ""
-        lines = self._reach.post_service(key.namespace, target.service, target.port, path, body, tls=target.tls)
+        lines = self._reach.post_service(key.namespace, target, path, body)
         async with aclosing(lines) as stream:  # type: ignore[type-var]
             async for line in stream:
                 piece = _piece(line)
@@ -136,12 +137,8 @@ class _Asked:
 
     def moved(self, target: ProbeTarget) -> bool:
         """Say whether somebody else is to be asked, or something else."""
-        return (target.service, target.port, target.model, target.prompt) != (
-            self.target.service,
-            self.target.port,
-            self.target.model,
-            self.target.prompt,
-        )
+        same = replace(target, every_seconds=self.target.every_seconds)
+        return same != self.target
 
     def retarget(self, target: ProbeTarget) -> None:
         """Ask as this target says from now on."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import aiohttp
 
 from ascend_jobs.cluster.connection import Pool
+from ascend_jobs.decide.plan import ProbeTarget
 
 _CONNECTIONS = 64
 
@@ -17,7 +18,7 @@ class Reach(Protocol):
     """Opens requests to what runs in the cluster; raises aiohttp.ClientError, TimeoutError and OSError."""
 
     def post_service(
-        self, namespace: str, service: str, port: int, path: str, body: Mapping[str, object], *, tls: bool = False
+        self, namespace: str, target: ProbeTarget, path: str, body: Mapping[str, object]
     ) -> AsyncIterator[bytes]:
         """POST JSON to a Service, yield the lines of the answer; raises RefusedAnswer for a status that is no 2xx."""
         ...
@@ -43,31 +44,25 @@ class RefusedAnswer(Exception):
 _LARGEST_PAGE = 4 << 20
 
 
-def service_host(service: str, namespace: str) -> str:
-    """Return the DNS name of a Service inside the cluster, whatever the cluster's domain is."""
-    return f"{service}.{namespace}.svc"
-
-
 class DirectReach:
-    """From inside the cluster: by the Service's name and the pod's address."""
+    """From inside the cluster: by the addresses of Services and pods."""
 
     def __init__(self) -> None:
         """Open a session of its own; credentials of the API server never go to pods."""
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=False))
 
     async def post_service(
-        self, namespace: str, service: str, port: int, path: str, body: Mapping[str, object], *, tls: bool = False
+        self, namespace: str, target: ProbeTarget, path: str, body: Mapping[str, object]
     ) -> AsyncIterator[bytes]:
-        """POST to http(s)://SERVICE.NAMESPACE.svc:PORT; the certificate's name is the users' concern."""
-        url = f"{'https' if tls else 'http'}://{service_host(service, namespace)}:{port}{path}"
+        """POST to the Service's cluster IP; the certificate's name is the users' concern."""
+        url = f"{'https' if target.tls else 'http'}://{url_host(target.address)}:{target.port}{path}"
         async with self._session.post(url, json=body) as answer:
             async for line in _lines(answer):
                 yield line
 
     async def get_pod(self, namespace: str, pod: str, ip: str, port: int, path: str) -> str:
         """GET from the pod's address."""
-        host = f"[{ip}]" if ":" in ip else ip
-        async with self._session.get(f"http://{host}:{port}{path}") as answer:
+        async with self._session.get(f"http://{url_host(ip)}:{port}{path}") as answer:
             return await _page(answer)
 
     async def close(self) -> None:
@@ -83,10 +78,10 @@ class ProxyReach:
         self._server, self._session = pool.endpoint.server, pool.session()
 
     async def post_service(
-        self, namespace: str, service: str, port: int, path: str, body: Mapping[str, object], *, tls: bool = False
+        self, namespace: str, target: ProbeTarget, path: str, body: Mapping[str, object]
     ) -> AsyncIterator[bytes]:
         """POST through services/NAME:PORT/proxy."""
-        name = f"{'https:' if tls else ''}{service}:{port}"
+        name = f"{'https:' if target.tls else ''}{target.service}:{target.port}"
         url = f"{self._server}/api/v1/namespaces/{namespace}/services/{name}/proxy{path}"
         async with self._session.post(url, json=body) as answer:
             async for line in _lines(answer):
@@ -101,6 +96,11 @@ class ProxyReach:
     async def close(self) -> None:
         """Close the session; the pool stays open."""
         await self._session.close()
+
+
+def url_host(address: str) -> str:
+    """Return an IP address as it stands in a URL."""
+    return f"[{address}]" if ":" in address else address
 
 
 @asynccontextmanager

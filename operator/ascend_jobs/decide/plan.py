@@ -78,6 +78,8 @@ class ProbeTarget:
     name: str
     """What the answer is known by in the next passes."""
     service: str
+    address: str
+    """Its cluster IP. Not its name: that of a new Service may be answered by somebody else's DNS for a while."""
     port: int
     model: str
     prompt: str

@@ -15,7 +15,7 @@ from ascend_jobs.decide.plan import ProbeTarget, ScrapeTarget
 from builders import NOW
 
 KEY = Key("aisvc", "team-a", "faq")
-TARGET = ProbeTarget("public", "faq-aisvc", 8000, "faq", "1+1=", 8, 0.2)
+TARGET = ProbeTarget("public", "faq-aisvc", "127.0.0.1", 8000, "faq", "1+1=", 8, 0.2)
 
 
 @asynccontextmanager
@@ -42,9 +42,8 @@ def chat(text: str) -> dict:
     return {"choices": [{"index": 0, "delta": {"content": text}}]}
 
 
-async def ask(monkeypatch, port: int):
+async def ask(port: int):
     reach, target = DirectReach(), replace(TARGET, port=port)
-    monkeypatch.setattr("ascend_jobs.cluster.reach.service_host", lambda service, namespace: "127.0.0.1")
     try:
         return await Prober(reach, lambda _: None, lambda: NOW).ask(KEY, target, 2)
     finally:
@@ -63,20 +62,20 @@ async def ask(monkeypatch, port: int):
         (lambda: web.Response(status=503, text="draining"), False, "HTTP 503: draining"),
     ],
 )
-async def test_only_tokens_are_an_answer(monkeypatch, answer, answered, words):
+async def test_only_tokens_are_an_answer(answer, answered, words):
     async def handler(request):
         body = await request.json()
         assert body["model"] == "faq"
         return answer()
 
     async with served(__v1__chat__completions=handler) as port:
-        view = await ask(monkeypatch, port)
+        view = await ask(port)
     assert (view.answered, view.failures) == (answered, 0 if answered else 3)
     assert words in view.message
     assert (view.first_token_milliseconds is not None) == answered
 
 
-async def test_a_model_without_a_chat_template_completes_the_text(monkeypatch):
+async def test_a_model_without_a_chat_template_completes_the_text():
     async def no_template(request):
         return web.json_response({"error": {"message": "no chat template"}}, status=400)
 
@@ -85,12 +84,12 @@ async def test_a_model_without_a_chat_template_completes_the_text(monkeypatch):
         return events({"choices": [{"text": "2"}]})
 
     async with served(__v1__chat__completions=no_template, __v1__completions=complete) as port:
-        view = await ask(monkeypatch, port)
+        view = await ask(port)
     assert (view.answered, view.message) == (True, "2")
 
 
-async def test_nobody_there(monkeypatch):
-    view = await ask(monkeypatch, 1)
+async def test_nobody_there():
+    view = await ask(1)
     assert not view.answered
     assert "Cannot connect" in view.message
 
@@ -134,7 +133,7 @@ async def test_a_target_is_asked_again_and_again_until_it_is_not_wanted():
 
     reach = DirectReach()
     prober = Counting(reach, lambda _: None, lambda: NOW)
-    prober.want(KEY, "u", [ProbeTarget("public", "localhost", 1, "m", "p", 1, 0.05)])
+    prober.want(KEY, "u", [ProbeTarget("public", "faq", "127.0.0.1", 1, "m", "p", 1, 0.05)])
     await asyncio.sleep(0.4)
     assert asked >= 2
     assert "public" in prober.view("u")

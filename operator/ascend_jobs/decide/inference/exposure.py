@@ -66,8 +66,20 @@ def probe_targets(
         probe = observed.probes.get(name)
         eager = probe is None or not probe.answered
         seconds = min(_EAGER_SECONDS, spec.every_seconds) if eager else float(spec.every_seconds)
-        found.append(ProbeTarget(name, host, revision.port, service.served_name, spec.prompt, spec.max_tokens, seconds))
+        address = _address(observed, host)
+        if address:
+            found.append(
+                ProbeTarget(
+                    name, host, address, revision.port, service.served_name, spec.prompt, spec.max_tokens, seconds
+                )
+            )
     return tuple(found)
+
+
+def _address(observed: ServiceObserved, name: str) -> str:
+    """Return the cluster IP of a Service, "" before it is there."""
+    found = next((s for s in observed.services if s.name == name and not s.deleting), None)
+    return str(found.manifest["spec"].get("clusterIP") or "") if found is not None else ""
 
 
 def scrape_targets(observed: ServiceObserved, revisions: Iterable[RevisionStatus | None]) -> tuple[ScrapeTarget, ...]:
