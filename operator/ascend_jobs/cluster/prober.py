@@ -182,7 +182,8 @@ def _piece(line: bytes) -> str | None:
         raise ValueError(f"the engine says {str(found['error'])[:200]}")
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    delta = choice.get("delta") if isinstance(choice.get("delta"), dict) else {}
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
     for text in (choice.get("text"), delta.get("content"), delta.get("reasoning_content")):
         if isinstance(text, str) and text:
             return text
