@@ -1,4 +1,4 @@
-"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,evaluate,inspect,serve,generate,toy}`.
+"""The command line of job pods: `python -m ascend_runtime {wait,prepare,train,evaluate,inspect,serve,proxy,...}`.
 
 Reads arguments and environment, runs one command, turns its end into an exit code and a termination message; heavy
 libraries are imported by the commands that need them.
@@ -99,6 +99,15 @@ def _serve(options: argparse.Namespace) -> Message:
     return None
 
 
+def _proxy(options: argparse.Namespace) -> Message:
+    from ascend_runtime.proxy import Places, Settings, proxy
+
+    keys, tls = os.environ.get(names.ENV_PROXY_KEYS), os.environ.get(names.ENV_PROXY_TLS)
+    places = Places(options.config, options.keys, options.tls, options.files)
+    proxy(places, Settings(keys, tls, options.leave_seconds, options.start_seconds))
+    return None
+
+
 def _inspect(options: argparse.Namespace) -> Message:
     from ascend_runtime.inspect import Inspected, inspect
 
@@ -142,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
             phase.add_argument("--destination", type=Path, default=Path(names.RANK_TABLE_DIR), metavar="DIR")
     _add_inspect(commands)
     _add_serve(commands)
+    _add_proxy(commands)
     _add_tools(commands)
     return parser
 
@@ -172,6 +182,19 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     server.add_argument("--termination-log", type=Path, default=Path(names.TERMINATION_LOG), metavar="FILE")
     server.add_argument("engine", choices=("vllm", "mindie"), help="whose server is spoken")
     server.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="that engine's own (--help)")
+
+
+def _add_proxy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "run HAProxy in front of a service with what the pod has mounted, and reload it when that changes"
+    front = commands.add_parser("proxy", help=text, description=text)
+    front.set_defaults(command=_proxy, ends_itself=True)
+    front.add_argument("--termination-log", type=Path, default=Path(names.TERMINATION_LOG), metavar="FILE")
+    front.add_argument("--config", type=Path, default=Path(names.PROXY_CONFIG_DIR), metavar="DIR")
+    front.add_argument("--keys", type=Path, default=Path(names.PROXY_KEYS_DIR), metavar="DIR")
+    front.add_argument("--tls", type=Path, default=Path(names.PROXY_TLS_DIR), metavar="DIR")
+    front.add_argument("--files", type=Path, default=Path(names.PROXY_FILES_DIR), metavar="DIR")
+    front.add_argument("--leave-seconds", type=float, default=10.0, metavar="N", help="requests after SIGTERM (10)")
+    front.add_argument("--start-seconds", type=float, default=30.0, metavar="N", help="wait for Secrets (30)")
 
 
 def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
