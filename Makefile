@@ -27,6 +27,10 @@ help: ## List the targets
 demo: $(VENV)/.cli ## From nothing to a fine-tuned model: cluster, images, chart, job, answers side by side
 	@$(BIN)/python hack/demo/run.py
 
+.PHONY: demo-serve
+demo-serve: $(VENV)/.cli ## After the demo: the tuned model against its base on the same questions, and the report
+	@$(BIN)/python hack/demo/run.py --serve
+
 .PHONY: cluster
 cluster: ## Make the kind cluster: one control plane, two workers with 8 emulated NPUs each
 	@$(PYTHON) hack/cluster up --name $(CLUSTER)
