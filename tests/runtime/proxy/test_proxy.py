@@ -51,7 +51,7 @@ async def ask(client, front, path="/v1/models", **headers):
 
 
 def within(seen, wanted, of):
-    """Say whether a count lies within five standard deviations of a binomial distribution: wrong once in 1.7 million."""
+    """Say whether a count lies within five standard deviations of a binomial distribution."""
     return abs(seen - wanted * of) <= 5 * math.sqrt(of * wanted * (1 - wanted))
 
 
@@ -96,7 +96,7 @@ async def test_a_version_that_dies_costs_no_request(tmp_path, client, stable, ca
         assert {text for _, text, _ in answers} == {"stable"}
         await canary.start()
         async with asyncio.timeout(10):
-            while (await ask(client, proxy))[1] != "canary":
+            while (await ask(client, proxy))[1] != "canary":  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.2)
 
 
@@ -174,7 +174,10 @@ async def test_missing_secrets_are_told_and_waited_for(tmp_path, stable):
         await proxy.up()
 
 
-def pair(name="faq.example.com", serial=count(1)):
+SERIAL = count(1)
+
+
+def pair(name="faq.example.com"):
     """Return a certificate of its own and its key, as a Secret of type kubernetes.io/tls has them."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -184,7 +187,7 @@ def pair(name="faq.example.com", serial=count(1)):
     who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)  # noqa: TID251
     made = x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(key.public_key())
-    made = made.serial_number(next(serial)).not_valid_before(now - timedelta(hours=1))
+    made = made.serial_number(next(SERIAL)).not_valid_before(now - timedelta(hours=1))
     made = made.not_valid_after(now + timedelta(hours=1))
     names_ = x509.SubjectAlternativeName([x509.DNSName(name), x509.DNSName("localhost")])
     signed = made.add_extension(names_, critical=False).sign(key, hashes.SHA256())
