@@ -346,3 +346,26 @@ async def test_a_replica_of_two_pods_gets_a_rank_table_and_a_new_one_after_a_los
     table = life.api.find(CONFIG_MAPS, "team-a", "rings-config-faq-aisvc-1-0")["data"]
     assert json.loads(table["hccl.json"])["status"] == "completed"
     assert int(table["version"]) >= 2
+
+
+async def test_a_version_whose_later_pods_fail_is_rolled_back_while_it_shifts(life):
+    await life.serve(scaling={"minReplicas": 2})
+    await life.up()
+    await life.change(serving={"maxLength": 2048})
+    await life.inspect()
+    await life.roll()
+    await life.answer("revision-2")
+    await life.roll(ready=False)
+    await life.roll(ready=False)
+    assert life.replicas()["faq-aisvc-2"] == 2
+    late = next(p["metadata"]["name"] for p in life.pods("server") if p["status"].get("phase") == "Pending")
+    life.schedule(late)
+    life.end(late, 65, {"reason": "OutOfMemory", "message": "KV cache does not fit"})
+    life._status(late, phase="Running")
+    for _ in range(3):
+        await life.settle()
+        await life.roll()
+        await life.answer_all()
+    assert life.state()["failedRevision"]["reason"] == "OutOfMemory"
+    assert life.replicas() == {"faq-aisvc-1": 2}
+    assert life.is_true("Ready")[0] == "True"

@@ -89,11 +89,11 @@ def prove(observed: ServiceObserved, revision: RevisionStatus) -> Progress:
     started = revision.start_time or observed.now
     seen = revision.evolve(start_time=started)
     probe = observed.probes.get(probe_name(revision))
-    if revision.answered_time is not None or (probe is not None and probe.answered):
-        return _gated(observed, seen.evolve(answered_time=revision.answered_time or observed.now))
     broken = next((found for pod in pods if (found := engine_failure(pod)) is not None), None)
     if broken is not None:
         return Progress(Stage.PROVING, seen, *broken, failure=broken)
+    if revision.answered_time is not None or (probe is not None and probe.answered):
+        return _gated(observed, seen.evolve(answered_time=revision.answered_time or observed.now))
     deadline = started + timedelta(seconds=observed.service.spec.probe.start_deadline_seconds)
     left = (deadline - observed.now).total_seconds()
     reason, message = waiting_words(pods, revision)
