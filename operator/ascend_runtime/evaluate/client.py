@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import ssl
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -246,8 +248,11 @@ class _Request:
     async def _send(self, session: aiohttp.ClientSession, exchange: Exchange) -> aiohttp.ClientResponse:
         try:
             return await self._post(session)
-        except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            raise _Failed(f"cannot connect: {error}") from error
+        except aiohttp.ServerTimeoutError as error:
+            raise _Failed(f"cannot connect within {_CONNECT_SECONDS:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            reason = _reason(error.os_error)
+            raise _Failed(f"cannot connect to {error.host}:{error.port}: {reason}") from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             pass  # dropped before the first byte: once more
         exchange.retries = 1
@@ -261,6 +266,12 @@ class _Request:
         return await session.post(
             self.target.address(route), data=self.body, headers=_headers(self.target), timeout=_NO_TIMEOUT
         )
+
+
+def _reason(error: OSError) -> str:
+    """Return a system's error in words; what asyncio writes into a failed connection repeats the address instead."""
+    is_plain = error.errno is not None and not isinstance(error, ssl.SSLError | socket.gaierror)
+    return os.strerror(error.errno) if is_plain and error.errno else str(error)
 
 
 def _headers(target: Target) -> Mapping[str, str]:

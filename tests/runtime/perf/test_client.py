@@ -111,7 +111,9 @@ async def test_unreachable() -> None:
     async with open_session() as session:
         record = await complete(session, Target("http://127.0.0.1:9", "m"), CHAT, max_tokens=1)
         wrong = await complete(session, Target("http://[broken", "m"), CHAT, max_tokens=1)
-    assert record.error.startswith("cannot connect")
+        unknown = await complete(session, Target("http://nowhere.invalid", "m"), CHAT, max_tokens=1)
+    assert record.error == "cannot connect to 127.0.0.1:9: Connection refused"
+    assert unknown.error.startswith("cannot connect to nowhere.invalid:80: ") and len(unknown.error) > 40
     assert not wrong.ok and wrong.error
 
 
