@@ -15,6 +15,7 @@ def test_the_example_trains_and_learns(namespace: Namespace):
     claim, job, service, evaluation = yaml.safe_load_all(EXAMPLE.read_text())
     job["spec"]["training"]["hyperparameters"]["maxSteps"] = 12
     job["spec"]["checkpoint"]["everySteps"] = 6
+    service["spec"]["runtime"] = {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 30}}}
     namespace.apply(claim, job, service, evaluation)
     name = job["metadata"]["name"]
     waiting = namespace.wait(f"aisvc/{job['metadata']['name']}", lambda o: o.get("status", {}).get("conditions"))

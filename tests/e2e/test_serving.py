@@ -11,6 +11,8 @@ from e2e.cluster import Namespace, condition, demo_image, kubectl
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 MODEL = "file:///opt/ascend-jobs/models/smollm2-135m"
 EVAL = "file:///opt/ascend-jobs/eval"
+SHORT_GRACE = {"spec": {"terminationGracePeriodSeconds": 30}}
+"""A namespace that is deleted waits for half of its pods' grace, which is some minutes by default."""
 LOAD = textwrap.dedent(
     """
     import asyncio, json, sys, time
@@ -52,7 +54,7 @@ def service(name: str = "smol", **spec: object) -> dict:
     values = {
         "model": {"uri": MODEL},
         "serving": {"maxLength": 1024, "maxConcurrency": 4},
-        "runtime": {"resources": {"cpu": "200m", "memory": "1Gi"}},
+        "runtime": {"resources": {"cpu": "200m", "memory": "1Gi"}, "podTemplate": SHORT_GRACE},
         "probe": {"prompt": "What is a cookie?", "everySeconds": 10},
         **spec,
     }
