@@ -48,6 +48,10 @@ class Images(Block):
         min_length=1,
         description="Image of training pods whose job names none in spec.runtime.image.",
     )
+    proxy: str = Field(
+        "ascend-jobs/proxy",
+        description="Image of the proxies in front of services with API keys, TLS or a canary.",
+    )
     emulator: str = Field("ascend-jobs/emulator", min_length=1, description="Image of the emulated device plugin.")
     pull_policy: PullPolicy = Field("IfNotPresent", description="Always, IfNotPresent or Never; also for job pods.")
     pull_secrets: list[str] = Field(

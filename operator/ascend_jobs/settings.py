@@ -64,6 +64,8 @@ class Settings:
     """Image of the phases without NPUs; `image` when empty. An NPU image may not start on a pod without a device."""
     serve_image: str = _setting("")
     """Image of services that name none; `image` when empty."""
+    proxy_image: str = _setting("")
+    """Image of the proxies in front of services with API keys, TLS or a canary; such services stall when empty."""
     engine: str = _setting("", _one_of("", "vllm-ascend", "mindie", "cpu"))
     """Engine of services that name none; vllm-ascend when empty."""
     reach: str = _setting("direct", _one_of("direct", "proxy"))

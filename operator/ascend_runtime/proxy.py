@@ -26,12 +26,12 @@ from ascend_runtime.report import emit
 
 _POLL_SECONDS = 2.0
 """Between two looks at the mounts; the kubelet itself takes up to a minute and a half."""
-_RESOLVE_SECONDS = 10.0
-"""Between two look-ups of the servers' names: a Service that was made anew has another address."""
 _START_SECONDS = 30.0
-"""How long Secrets and names may be missing at the start before the container ends and says so."""
+"""How long Secrets may be missing at the start before the container ends and says so."""
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+Files = dict[str, bytes]
+"""What HAProxy is to run with, by file name."""
 _KEYS_FIELD, _TLS_FIELD = "spec.access.apiKeysSecretRef", "spec.access.tlsSecretRef"
 
 
@@ -66,14 +66,6 @@ class CannotProxy(Exception):
         self.message = {"reason": reason, "message": str(self)}
 
 
-@dataclass(frozen=True)
-class _Material:
-    """What HAProxy is to run with: file contents by name, and the addresses of its servers' names."""
-
-    files: dict[str, bytes]
-    addresses: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-
 class _Stopped(Exception):
     """SIGTERM came before HAProxy was started."""
 
@@ -95,12 +87,9 @@ def proxy(places: Places, settings: Settings) -> None:
 class _Running:
     """HAProxy and what it runs with."""
 
-    def __init__(
-        self, places: Places, settings: Settings, applied: _Material, haproxy: subprocess.Popen[bytes]
-    ) -> None:
+    def __init__(self, places: Places, settings: Settings, applied: Files, haproxy: subprocess.Popen[bytes]) -> None:
         self._places, self._settings, self.haproxy = places, settings, haproxy
         self._applied = self._seen = applied
-        self._resolved = time.monotonic()
         self._warned = ""
 
     def look(self) -> None:
@@ -108,33 +97,26 @@ class _Running:
         if self.haproxy.poll() is not None:
             raise CannotProxy("ProxyFailed", "", f"haproxy ended with code {self.haproxy.returncode}")
         try:
-            fresh = _look(self._places, self._settings, None if self._is_due() else self._applied)
+            fresh = _look(self._places, self._settings)
         except CannotProxy as error:
             self._warn(str(error))
             return
-        if fresh == self._seen or not all(found for _, found in fresh.addresses):
-            return
-        self._seen = fresh
-        if fresh != self._applied:
+        if fresh == self._applied:
+            self._warned = ""
+        if fresh not in (self._seen, self._applied):
             self._take_over(fresh)
+        self._seen = fresh
 
-    def _take_over(self, material: _Material) -> None:
-        _write(self._places.files, material.files)
+    def _take_over(self, files: Files) -> None:
+        _write(self._places.files, files)
         problem = _problem(self._places)
         if problem is not None:
-            _write(self._places.files, self._applied.files)
+            _write(self._places.files, self._applied)
             self._warn(problem)
             return
         self.haproxy.send_signal(signal.SIGUSR2)
-        self._applied, self._warned = material, ""
-        emit("reload", keys=_count(material))
-
-    def _is_due(self) -> bool:
-        """Say whether names are to be looked up again."""
-        now = time.monotonic()
-        due = now - self._resolved >= _RESOLVE_SECONDS
-        self._resolved = now if due else self._resolved
-        return due
+        self._applied, self._warned = files, ""
+        emit("reload", keys=_count(files))
 
     def _warn(self, message: str) -> None:
         if message != self._warned:
@@ -142,16 +124,16 @@ class _Running:
         self._warned = message
 
 
-def _first(places: Places, settings: Settings) -> _Material:
+def _first(places: Places, settings: Settings) -> Files:
     """Return what to start with, written and checked; waits until it is there."""
     end = time.monotonic() + settings.start_seconds
     while True:
         try:
-            material = _look(places, settings, None)
-            _write(places.files, material.files)
+            files = _look(places, settings)
+            _write(places.files, files)
             problem = _problem(places)
             if problem is None:
-                return material
+                return files
             raise CannotProxy("ProxyFailed", "", problem)
         except CannotProxy as error:
             if time.monotonic() >= end:
@@ -174,8 +156,8 @@ def _leave(haproxy: subprocess.Popen[bytes], seconds: float) -> None:
     emit("left", code=haproxy.returncode)
 
 
-def _look(places: Places, settings: Settings, resolved: _Material | None) -> _Material:
-    """Return what the mounts hold; addresses are taken from `resolved` when it has the same configuration."""
+def _look(places: Places, settings: Settings) -> Files:
+    """Return what the mounts hold, for HAProxy; raises CannotProxy when something is missing or wrong."""
     try:
         config = (places.config / names.PROXY_CONFIG_FILE).read_bytes()
     except OSError as error:
@@ -185,10 +167,7 @@ def _look(places: Places, settings: Settings, resolved: _Material | None) -> _Ma
         files[names.PROXY_KEYS_FILE] = key_digests(places.keys, settings.keys_secret)
     if settings.tls_secret is not None:
         files[names.PROXY_TLS_FILE] = certificate(places.tls, settings.tls_secret)
-    if resolved is not None and resolved.files[names.PROXY_CONFIG_FILE] == config:
-        return _Material(files, resolved.addresses)
-    hosts = sorted(set(_hosts(config.decode())))
-    return _Material(files, tuple((host, _addresses(host)) for host in hosts))
+    return files
 
 
 def key_digests(folder: Path, secret: str) -> bytes:
@@ -216,9 +195,9 @@ def certificate(folder: Path, secret: str) -> bytes:
         raise CannotProxy("SecretInvalid", _TLS_FIELD, message) from error
 
 
-def _count(material: _Material) -> int:
+def _count(files: Files) -> int:
     """Return the number of API keys."""
-    return material.files.get(names.PROXY_KEYS_FILE, b"").count(b"\n")
+    return files.get(names.PROXY_KEYS_FILE, b"").count(b"\n")
 
 
 def _values(folder: Path) -> Iterator[Path]:
@@ -227,22 +206,7 @@ def _values(folder: Path) -> Iterator[Path]:
         yield from (path for path in folder.iterdir() if not path.name.startswith("..") and path.is_file())
 
 
-def _hosts(config: str) -> Iterator[str]:
-    """Yield the names of the servers in a configuration."""
-    for line in config.splitlines():
-        words = line.split()
-        if len(words) >= 3 and words[0] == "server":
-            yield words[2].rpartition(":")[0].strip("[]")
-
-
-def _addresses(host: str) -> tuple[str, ...]:
-    try:
-        return tuple(sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}))
-    except OSError:
-        return ()
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
+def _write(folder: Path, files: Files) -> None:
     """Write files that only this user may read, each at once."""
     for name, content in files.items():
         aside = folder / f".{name}"

@@ -102,6 +102,10 @@ tolerations:
 - name: ASCENDJOBS_SERVE_IMAGE
   value: {{ include "ascend-jobs.image" (dict "root" . "which" "serve") }}
 {{- end }}
+{{- if .Values.images.proxy }}
+- name: ASCENDJOBS_PROXY_IMAGE
+  value: {{ include "ascend-jobs.image" (dict "root" . "which" "proxy") }}
+{{- end }}
 - name: ASCENDJOBS_ENGINE
   value: {{ .Values.operator.engine }}
 - name: ASCENDJOBS_PULL_POLICY

@@ -75,6 +75,10 @@ class Reason(StrEnum):
     SCALED = "Scaled"  # the number of replicas was changed
     SCALED_TO_ZERO = "ScaledToZero"  # no replicas are wanted
     DEGRADED = "Degraded"  # it answers, with fewer replicas than wanted
+    PROXY_STARTING = "ProxyStarting"  # no proxy is ready: keys, TLS and a canary need one in front of the service
+    CANARY_SERVING = "CanaryServing"  # the canary has answered and gets its part of the requests
+    CANARY_FAILED = "CanaryFailed"  # the canary was given up, or gets no requests until it answers again
+    CANARY_REMOVED = "CanaryRemoved"  # the canary has ended its last request and its pods go
     # Evaluations.
     EVALUATING = "Evaluating"  # questions are asked, answers scored, speed measured
     EVALUATED = "Evaluated"  # the results are in the status and the report is written
@@ -103,6 +107,8 @@ class Reason(StrEnum):
     POD_REJECTED = "PodRejected"  # the API server refuses the pods (template, policy)
     # Somebody else has to provide something; looked at again.
     MISSING_CLAIM = "MissingPersistentVolumeClaim"  # a claim that a URI names is not there
+    MISSING_SECRET = "MissingSecret"  # a Secret that spec.access names is not there, or empty
+    SECRET_INVALID = "SecretInvalid"  # a Secret that spec.access names holds what cannot be used
     OUTPUT_IN_USE = "OutputInUse"  # an older job writes to the same output
     NPU_COUNT_NOT_ALLOWED = "NpuCountNotAllowed"  # no family of the nodes that are there allows npusPerNode
     NAME_CONFLICT = "NameConflict"  # an object that is not ours has a child's name

@@ -112,7 +112,13 @@ class VersionTraffic(Model):
 class CanaryStatus(Model):
     """The second version."""
 
-    weight: int = Field(0, ge=0, le=100, description="Percent of the requests that it gets.")
+    weight: int = Field(
+        0, ge=0, le=100, description="Percent of the requests that it gets now; 0 until it has answered."
+    )
+    message: str = Field("", max_length=512, description="What it waits for, or why it gets no requests.")
+    failed: FailedRevision | None = Field(
+        None, description="Why it was given up; it is not tried again until what it is made of changes."
+    )
     stable: VersionTraffic = Field(default_factory=VersionTraffic, description="The first version.")
     canary: VersionTraffic = Field(default_factory=VersionTraffic, description="The second version.")
 

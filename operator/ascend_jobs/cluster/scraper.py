@@ -1,4 +1,4 @@
-"""The load that engines tell of themselves in /metrics, read every few seconds from each ready pod."""
+"""The load that engines tell of themselves in /metrics, and what proxies counted, read from each ready pod."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ascend_jobs.cluster.clock import Clock
 from ascend_jobs.cluster.reach import Reach, RefusedAnswer
 from ascend_jobs.cluster.store import Key
+from ascend_jobs.cluster.traffic import parse_traffic
 from ascend_jobs.decide.inference.observed import LoadView
 from ascend_jobs.decide.plan import ScrapeTarget
 
@@ -63,9 +64,9 @@ class Scraper:
         found = await asyncio.gather(*(self._load(key.namespace, target) for target in targets))
         if uid not in self._wanted:
             return
-        before = {pod: (v.running, v.waiting, v.kv_cache) for pod, v in self._views.get(uid, {}).items()}
+        before = {pod: _told(view) for pod, view in self._views.get(uid, {}).items()}
         self._views[uid] = {t.pod: view for t, view in zip(targets, found, strict=True) if view is not None}
-        after = {pod: (v.running, v.waiting, v.kv_cache) for pod, v in self._views[uid].items()}
+        after = {pod: _told(view) for pod, view in self._views[uid].items()}
         if after != before:
             self._wake(key)
 
@@ -73,10 +74,16 @@ class Scraper:
         try:
             async with self._slots, asyncio.timeout(_LONGEST):
                 page = await self._reach.get_pod(namespace, target.pod, target.ip, target.port, target.path)
+            if target.proxy:
+                return LoadView(self._clock(), traffic=parse_traffic(page))
             return _parse(page, target, self._clock)
         except (RefusedAnswer, TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             log.debug("load not read", pod=target.pod, error=str(error))
             return None
+
+
+def _told(view: LoadView) -> tuple[object, ...]:
+    return view.running, view.waiting, view.kv_cache, view.traffic
 
 
 def _parse(page: str, target: ScrapeTarget, clock: Clock) -> LoadView:

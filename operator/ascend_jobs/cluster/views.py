@@ -18,6 +18,7 @@ _KEPT_ANNOTATIONS = (
     names.MINDCLUSTER_DEVICES,
     names.CCE_DEVICES,
     names.RANK_TABLE_TOUCH,
+    names.PROXY_CONFIG,
 )
 _PHASES: Mapping[str, PodPhase] = {phase.value: phase for phase in PodPhase}
 _UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {

@@ -65,7 +65,7 @@ class PodView:
     disrupted: bool = False
     """Condition DisruptionTarget is True: evicted, preempted, drained, deleted by the pod garbage collector."""
     annotations: Mapping[str, str] = field(default_factory=dict)
-    """Only the device reports, hccl/rankIndex and the touch."""
+    """Only the device reports, hccl/rankIndex, the touch and the digest of a proxy."""
     containers: tuple[ContainerView, ...] = ()
     """Init containers first, in the order of the spec."""
 
@@ -132,6 +132,7 @@ class Defaults:
     pull_policy: str = ""
     pull_secrets: tuple[str, ...] = ()
     serve_image: str = ""
+    proxy_image: str = ""
     engine: str = ""
 
 

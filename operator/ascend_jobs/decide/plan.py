@@ -90,15 +90,19 @@ class ProbeTarget:
 
 @dataclass(frozen=True)
 class ScrapeTarget:
-    """A pod whose engine tells its load: names of its metrics for requests running and waiting, and KV-cache use."""
+    """A pod whose engine tells its load: names of its metrics for requests running and waiting, and KV-cache use.
+
+    With `proxy` it is a proxy that tells the traffic of each version instead.
+    """
 
     pod: str
     ip: str
     port: int
     path: str
-    running: str
-    waiting: str
-    kv_cache: str
+    running: str = ""
+    waiting: str = ""
+    kv_cache: str = ""
+    proxy: bool = False
 
 
 @dataclass(frozen=True)

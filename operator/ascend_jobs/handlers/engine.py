@@ -218,6 +218,7 @@ def _defaults(settings: Settings) -> Defaults:
         image=settings.image,
         prepare_image=settings.prepare_image,
         serve_image=settings.serve_image,
+        proxy_image=settings.proxy_image,
         engine=settings.engine,
         pull_policy=settings.pull_policy,
         pull_secrets=settings.pull_secrets,

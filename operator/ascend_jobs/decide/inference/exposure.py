@@ -9,6 +9,7 @@ from ascend_jobs import names
 from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus, RevisionStatus
 from ascend_jobs.decide.inference.candidate import Stage, probe_name
 from ascend_jobs.decide.inference.observed import ServiceObserved
+from ascend_jobs.decide.inference.proxies import front_services, is_proxied, service_address
 from ascend_jobs.decide.inference.revisions import record_of
 from ascend_jobs.decide.inference.workloads import revision_of
 from ascend_jobs.decide.observed import ChildView
@@ -46,7 +47,8 @@ def service_actions(
         both = stage is Stage.SHIFTING and status.revision is not None
         number = None if both else serving.number
         selector = pod_selector(service, revision=number, track=names.TRACK_STABLE)
-        actions += _applied(observed, service_manifest(service, service.base, selector, serving.port, public=True))
+        for manifest in front_services(observed, selector, serving.port):
+            actions += _applied(observed, manifest)
     numbers = {0, *(r.number for r in known)}
     stale = (s for s in observed.services if revision_of(s) not in numbers and not s.deleting)
     return (*actions, *(Delete(Kind.SERVICE, s.name, s.uid) for s in stale))
@@ -58,7 +60,7 @@ def probe_targets(
     """Return the completions to ask for: through the public Service, and of a candidate alone."""
     service, spec = observed.service, observed.service.spec.probe
     found: list[ProbeTarget] = []
-    wanted = [(PUBLIC, service.base, status.revision)] if public and status.revision else []
+    wanted = [(PUBLIC, _entrance(observed), status.revision)] if public and status.revision else []
     for revision in (status.candidate, status.canary_revision):
         if revision is not None and any(pod.ready for pod in observed.servers(revision.number)):
             wanted.append((probe_name(revision), revision_service(service, revision.number), revision))
@@ -66,20 +68,27 @@ def probe_targets(
         probe = observed.probes.get(name)
         eager = probe is None or not probe.answered
         seconds = min(_EAGER_SECONDS, spec.every_seconds) if eager else float(spec.every_seconds)
-        address = _address(observed, host)
-        if address:
-            found.append(
-                ProbeTarget(
-                    name, host, address, revision.port, service.served_name, spec.prompt, spec.max_tokens, seconds
-                )
-            )
+        target = ProbeTarget(
+            name=name,
+            service=host,
+            address=service_address(observed, host),
+            port=revision.port,
+            model=service.served_name,
+            prompt=spec.prompt,
+            max_tokens=spec.max_tokens,
+            every_seconds=seconds,
+            tls=host == service.base and service.spec.access.tls_secret_ref is not None and is_proxied(observed),
+        )
+        if target.address:
+            found.append(target)
     return tuple(found)
 
 
-def _address(observed: ServiceObserved, name: str) -> str:
-    """Return the cluster IP of a Service, "" before it is there."""
-    found = next((s for s in observed.services if s.name == name and not s.deleting), None)
-    return str(found.manifest["spec"].get("clusterIP") or "") if found is not None else ""
+def _entrance(observed: ServiceObserved) -> str:
+    """Return the Service that is asked for all: the public one; the one behind a proxy that wants keys."""
+    service = observed.service
+    needs_key = service.spec.access.api_keys_secret_ref is not None and is_proxied(observed)
+    return names.stable_name(service.base) if needs_key else service.base
 
 
 def scrape_targets(observed: ServiceObserved, revisions: Iterable[RevisionStatus | None]) -> tuple[ScrapeTarget, ...]:

@@ -43,6 +43,15 @@ class ProbeView:
 
 
 @dataclass(frozen=True)
+class TrafficView:
+    """What a proxy counted for one version: requests, errors among them, mean milliseconds of the last 1024."""
+
+    requests: int = 0
+    errors: int = 0
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class LoadView:
     """What a pod's engine told of itself: requests running and waiting, share of the KV cache in use."""
 
@@ -50,6 +59,8 @@ class LoadView:
     running: float = 0.0
     waiting: float = 0.0
     kv_cache: float = 0.0
+    traffic: Mapping[str, TrafficView] = field(default_factory=dict)
+    """Of a proxy: by version, stable and canary."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ascend_jobs.api.inferenceservice import InferenceService
 from ascend_jobs.decide.inference.decision import Phase, ServiceDecision, stalled
 from ascend_jobs.decide.inference.observed import ServiceObserved
 from ascend_jobs.decide.inference.profile import engine_of
+from ascend_jobs.decide.inference.proxies import suspended_proxy
 from ascend_jobs.decide.inference.scaling import decide_scaling
 from ascend_jobs.decide.inference.serving import decide_serving
 from ascend_jobs.decide.inference.sources import NoSource, find_source
@@ -62,7 +63,7 @@ def _suspended(observed: ServiceObserved) -> ServiceDecision | None:
     status = observed.service.status
     left = status.evolve(candidate=None, scaling=decide_scaling(observed, None)[0].evolve(desired=0))
     wanted = {status.revision.number: 0} if status.revision is not None else {}
-    actions = workload_actions(observed, left, wanted)
+    actions = (*workload_actions(observed, left, wanted), *suspended_proxy(observed))
     return ServiceDecision(left, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true: no pods are kept", actions)
 
 

@@ -8,10 +8,12 @@ from datetime import timedelta
 from ascend_jobs.api.conditions import ConditionStatus, ConditionType, Reason, is_true
 from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus
 from ascend_jobs.decide.decision import Verdict
+from ascend_jobs.decide.inference.canary import decide_canary
 from ascend_jobs.decide.inference.candidate import Progress, Stage, engine_failure, inspect, prove, waiting_words
 from ascend_jobs.decide.inference.decision import Phase, ServiceDecision, stalled
 from ascend_jobs.decide.inference.exposure import PUBLIC, probe_targets, scrape_targets, service_actions
 from ascend_jobs.decide.inference.observed import ServiceObserved
+from ascend_jobs.decide.inference.proxies import proxy_actions, proxy_note, proxy_targets, proxy_verdict
 from ascend_jobs.decide.inference.ranktables import decide_rank_tables
 from ascend_jobs.decide.inference.revisions import give_up, new_candidate
 from ascend_jobs.decide.inference.scaling import decide_scaling, load_of
@@ -113,24 +115,29 @@ def _served(
         wanted[status.revision.number] = scaling.desired if done else step[0]
     if status.candidate is not None:
         wanted[status.candidate.number] = step[1]
+    canary = decide_canary(observed, status)
+    status = canary.status
     public = status.revision is not None and old.ready + new.ready > 0
-    tables = decide_rank_tables(observed, live)
-    waits = (after, progress.requeue_after if progress else None, tables.requeue_after)
+    tables = decide_rank_tables(observed, (*live, status.canary_revision))
+    waits = (after, progress.requeue_after if progress else None, tables.requeue_after, canary.requeue_after)
+    note = "; ".join(words for words in (note, canary.note, proxy_note(observed)) if words)
     counts = _Step(scaling.desired, old.ready + new.ready, *step)
     decision = _verdict(observed, status, None if done else progress, counts, note)
     return replace(
         decision,
         actions=(
             *(progress.actions if progress else ()),
-            *workload_actions(observed, status, wanted),
+            *canary.actions,
+            *workload_actions(observed, status, {**wanted, **canary.replicas}),
             *tables.actions,
             *service_actions(observed, status, stage),
+            *proxy_actions(observed, status.revision or status.candidate, canary.share, scaling.desired),
         ),
-        events=(*events, *done, *tables.events),
+        events=(*events, *done, *tables.events, *canary.events),
         verdicts={**decision.verdicts, ConditionType.RANK_TABLE_READY: tables.verdict},
         requeue_after=min((t for t in waits if t is not None), default=None),
         probes=probe_targets(observed, status, public=public),
-        scrapes=scrape_targets(observed, (status.revision, status.candidate)),
+        scrapes=(*proxy_targets(observed), *scrape_targets(observed, (status.revision, status.candidate))),
     )
 
 
@@ -181,6 +188,9 @@ def _ready(observed: ServiceObserved, status: InferenceServiceStatus, step: _Ste
     """Ready is what has answered lately, with a pod behind it."""
     if status.revision is None or step.ready == 0:
         return Verdict(_FALSE, Reason.STARTING, _lacking(observed, status))
+    shut = proxy_verdict(observed)
+    if shut is not None:
+        return shut
     probe, every = observed.probes.get(PUBLIC), observed.service.spec.probe.every_seconds
     if probe is None:
         if is_true(status.conditions, ConditionType.READY) and status.probe is not None and status.probe.answered:

@@ -41,6 +41,8 @@ def status_of(observed: ServiceObserved, decision: ServiceDecision) -> Inference
             ),
         )
     table = _table(observed, recorded)
+    canary = recorded.canary_revision.number if recorded.canary_revision is not None else 0
+    stable = [replica for replica in table if replica.revision != canary]
     serving = recorded.revision
     ready = decision.phase is Phase.READY
     return recorded.evolve(
@@ -51,9 +53,9 @@ def status_of(observed: ServiceObserved, decision: ServiceDecision) -> Inference
         served_name=service.served_name,
         engine=serving.engine if serving is not None else None,
         conditions=conditions,
-        replicas=len(table),
-        ready_replicas=sum(replica.ready for replica in table),
-        selector=",".join(f"{k}={v}" for k, v in pod_selector(service).items()),
+        replicas=len(stable),
+        ready_replicas=sum(replica.ready for replica in stable),
+        selector=",".join(f"{k}={v}" for k, v in pod_selector(service, track=names.TRACK_STABLE).items()),
         instances=table[:SHOWN_REPLICAS],
         probe=_probe(observed),
         ready_time=recorded.ready_time or (observed.now if ready else None),

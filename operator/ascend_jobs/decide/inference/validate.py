@@ -8,6 +8,7 @@ from ascend_jobs import names
 from ascend_jobs.api.inferenceservice import Engine, InferenceService, QuantizationMethod
 from ascend_jobs.decide.inference.scaling import schedule_problem
 from ascend_jobs.decide.observed import Defaults
+from ascend_jobs.desired.inference.proxy import needs_proxy
 
 _OURS = ("serviceAccountName", "nodeSelector", "tolerations", "affinity", "priorityClassName")
 
@@ -21,6 +22,9 @@ def _problems(service: InferenceService, defaults: Defaults, engine: Engine) -> 
     spec = service.spec
     if not (spec.runtime.image or defaults.serve_image or defaults.image):
         yield "spec.runtime.image", "no image is named, and the installation has no default (values images.runtime)"
+    if needs_proxy(service) and not defaults.proxy_image:
+        field = "spec.canary" if spec.canary else "spec.access"
+        yield field, "needs a proxy, and the installation names no image for it (values images.proxy)"
     for number, schedule in enumerate(spec.scaling.schedules):
         problem = schedule_problem(schedule)
         if problem:

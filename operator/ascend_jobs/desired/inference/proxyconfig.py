@@ -24,7 +24,7 @@ _THREADS = 2
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where a version is asked: a Service's DNS name and port."""
+    """Where a version is asked: the cluster IP of a Service, and its port."""
 
     host: str
     port: int
