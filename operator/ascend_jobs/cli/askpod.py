@@ -8,6 +8,7 @@ from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.finetunejob import FineTuneJob, Method
+from ascend_jobs.cli.shortpod import KEPT
 from ascend_jobs.desired.volumes import claim_volumes, location
 
 Json = dict[str, Any]
@@ -44,7 +45,7 @@ def ask_pod(job: FineTuneJob, template: Mapping[str, Any], question: Question) -
         "kind": "Pod",
         "metadata": _metadata(job),
         "spec": {
-            **{key: spec[key] for key in _KEPT if key in spec},
+            **{key: spec[key] for key in KEPT if key in spec},
             "imagePullSecrets": spec.get("imagePullSecrets", _own_secrets(job)),
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
@@ -55,10 +56,6 @@ def ask_pod(job: FineTuneJob, template: Mapping[str, Any], question: Question) -
             "containers": others or [first],
         },
     }
-
-
-_KEPT = ("enableServiceLinks", "nodeSelector", "priorityClassName", "schedulerName", "securityContext", "tolerations")
-"""Fields of the job's pods that the answering pod shares."""
 
 
 def _metadata(job: FineTuneJob) -> Json:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -89,6 +89,18 @@ class Kube:
         """Return a body that is not JSON, such as a log."""
         return str(self._open("GET", path, query).read(), "utf-8", "replace")
 
+    def post_lines(self, path: str, body: Json, *, seconds: float) -> Generator[bytes]:
+        """POST to what runs in the cluster; yield the lines of the answer as they come, without empty ones.
+
+        `seconds` is how long it may be silent.
+        """
+        response = self._open("POST", path, body=body, read_seconds=seconds)
+        try:
+            with _kube_errors(self.client.configuration.host):
+                yield from _lines(response)
+        finally:
+            response.close()
+
     def watch(self, path: str, name: str, version: str, *, seconds: int = _WATCH_SECONDS) -> Iterator[tuple[str, Json]]:
         """Follow one object from a resourceVersion on: (type, object) of each event, until the server ends the request.
 
@@ -161,10 +173,11 @@ def _lines(response: Response) -> Iterator[bytes]:
 
 
 def _refusal(body: bytes) -> str:
-    """Return the server's own sentence."""
+    """Return the server's own sentence: that of the API server, or of a program that speaks OpenAI's protocol."""
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(body)
+        return str(found["error"]["message"] if isinstance(found.get("error"), dict) else found["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return body.decode(errors="replace")[:500] or "no reason given"
 
 

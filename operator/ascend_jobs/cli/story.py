@@ -1,18 +1,20 @@
-"""A job as lines for people: what `ascendctl watch` shows. Pure: the object and the clock in, lines out."""
+"""A FineTuneJob as lines for people: what `ascendctl watch` shows. Pure: objects and the clock in, lines out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from ascend_jobs.api.finetunejob import FineTuneJob
 from ascend_jobs.api.finetunejob_status import Artifact
+from ascend_jobs.cli import exits
+from ascend_jobs.cli.figures import ago, bar, duration, headline, labelled, size, sparks
 from ascend_jobs.cli.screen import clean
+from ascend_jobs.errors import SpecInvalid
 
-_BAR = 32
-_SPARKS = "▁▂▃▄▅▆▇█"
-_COLOURS = {"Complete": "32", "Failed": "31", "Stalled": "31", "Restarting": "33", "Suspended": "33", "Running": "36"}
+_ENDS = {"Complete": exits.OK, "Failed": exits.FAILED}
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,51 @@ class View:
     colour: bool = False
 
 
+class JobStory:
+    """A job while it is watched; the losses that were seen make its curve."""
+
+    def __init__(self) -> None:
+        """Begin without an object."""
+        self._job: FineTuneJob | None = None
+        self._losses: list[float] = []
+        self._last_step = -1
+
+    def take(self, body: dict[str, Any]) -> None:
+        """Take the object as it is now."""
+        try:
+            self._job = FineTuneJob.parse(body)
+        except SpecInvalid:
+            self._job = FineTuneJob.without_spec(body)
+        progress = self._job.status.progress
+        if progress is None or progress.step < self._last_step:
+            self._losses.clear()
+            self._last_step = -1
+        if progress is not None and progress.loss is not None and progress.step > self._last_step:
+            self._losses.append(progress.loss)
+            self._last_step = progress.step
+
+    def block(self, now: datetime, *, colour: bool = False) -> list[str]:
+        """Return the block that is redrawn while the job goes on."""
+        return block(View(self._job, now, self._losses, colour)) if self._job else []
+
+    def line(self) -> str:
+        """Return the line that is printed where there is no terminal, each time it changes."""
+        return one_line(self._job) if self._job else ""
+
+    def end(self) -> int | None:
+        """Return the exit code when the job is over, else None."""
+        return _ENDS.get(self._job.status.phase) if self._job else None
+
+    def result(self) -> list[str]:
+        """Return what the job came to."""
+        return result(self._job) if self._job else []
+
+
 def block(view: View) -> list[str]:
     """Return the block that is redrawn while the job goes on."""
-    rows = [("", headline(view)), *_rows(view)]
-    return [f"  {label:<11}{text}" if label else text for label, text in rows if text]
-
-
-def headline(view: View) -> str:
-    """Return kind, name, phase and age."""
-    meta, phase = view.job.metadata, clean(view.job.status.phase)
-    shown = f"\x1b[1;{_COLOURS.get(phase, '0')}m{phase}\x1b[0m" if view.colour else phase
-    return f"FineTuneJob {meta.namespace}/{meta.name}  {shown}  {duration(_age(view))}"
+    job = view.job
+    first = headline(job.kind, job.metadata, job.status.phase, _age(view), colour=view.colour)
+    return labelled([("", first), *_rows(view)])
 
 
 def one_line(job: FineTuneJob) -> str:
@@ -135,7 +171,7 @@ def _rank_table(job: FineTuneJob) -> str:
 
 def _checkpoint(view: View) -> str:
     found = view.job.status.last_checkpoint
-    return f"step {found.step}, {duration(view.now - found.time)} ago" if found else ""
+    return f"step {found.step}, {ago(found.time, view.now)}" if found else ""
 
 
 def _restarts(job: FineTuneJob) -> str:
@@ -156,43 +192,3 @@ def _age(view: View) -> timedelta:
 
 def _of(step: int, total: int | None) -> str:
     return f"{step}/{total}" if total else str(step)
-
-
-def bar(step: int, total: int | None) -> str:
-    """Return a progress bar of fixed width; empty without a total."""
-    if not total:
-        return ""
-    done = min(_BAR, _BAR * step // total)
-    return "█" * done + "░" * (_BAR - done)
-
-
-def sparks(values: Sequence[float]) -> str:
-    """Return the course of the last values as a row of small bars, the greatest as the highest."""
-    recent = list(values)[-24:]
-    if len(recent) < 2:
-        return ""
-    low, high = min(recent), max(recent)
-    step = (high - low) / (len(_SPARKS) - 1) or 1.0
-    return "".join(_SPARKS[int((value - low) / step)] for value in recent)
-
-
-def duration(span: timedelta) -> str:
-    """Return a time span in its two greatest units: 45s, 3m12s, 2h05m, 3d4h."""
-    seconds = max(0, int(span.total_seconds()))
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02}s"
-    if seconds < 86400:
-        return f"{seconds // 3600}h{seconds % 3600 // 60:02}m"
-    return f"{seconds // 86400}d{seconds % 86400 // 3600}h"
-
-
-def size(count: int) -> str:
-    """Return bytes in a readable unit (powers of 1000)."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"

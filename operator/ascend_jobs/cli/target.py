@@ -1,17 +1,27 @@
-"""What a command is about: `ftj/NAME`."""
+"""What a command is about: `ftj/NAME`, `aisvc/NAME`, `evj/NAME`."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ascend_jobs import names
 from ascend_jobs.cli.kube import Json, Kube, KubeError, path_of
 
-_KINDS = {
-    names.FINE_TUNE_SHORT: names.FINE_TUNE_JOBS,
-    names.FINE_TUNE_JOBS: names.FINE_TUNE_JOBS,
-    names.FINE_TUNE_JOB.lower(): names.FINE_TUNE_JOBS,
+PLURALS = {
+    names.FINE_TUNE_JOB: names.FINE_TUNE_JOBS,
+    names.INFERENCE_SERVICE: names.INFERENCE_SERVICES,
+    names.EVALUATION_JOB: names.EVALUATION_JOBS,
+}
+"""Kinds, in the order in which one waits for the other, and their plurals."""
+_SHORT = {
+    names.FINE_TUNE_JOBS: names.FINE_TUNE_SHORT,
+    names.INFERENCE_SERVICES: names.INFERENCE_SHORT,
+    names.EVALUATION_JOBS: names.EVALUATION_SHORT,
+}
+_SPELLINGS = {
+    spelling: plural for kind, plural in PLURALS.items() for spelling in (_SHORT[plural], plural, kind.lower())
 }
 """Plural by what people write in its place, in lower case."""
 
@@ -24,8 +34,13 @@ class Target:
     name: str
 
     def __str__(self) -> str:
-        """Return the form that kubectl prints."""
-        return f"{self.plural}/{self.name}"
+        """Return the form that kubectl takes; a service's plural alone might mean another project's kind."""
+        return f"{_SHORT[self.plural] if self.plural == names.INFERENCE_SERVICES else self.plural}/{self.name}"
+
+    @property
+    def short(self) -> str:
+        """The shortest form: ftj/NAME."""
+        return f"{_SHORT[self.plural]}/{self.name}"
 
     def path(self, namespace: str) -> str:
         """Return the object's path on the API server."""
@@ -37,16 +52,26 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Read `ftj/NAME`, or `NAME` alone; raise ArgumentTypeError for a kind that is not ours."""
-    kind, slash, name = text.rpartition("/")
-    plural = _KINDS.get(kind.lower()) if slash else names.FINE_TUNE_JOBS
-    if plural is None or not name:
-        raise argparse.ArgumentTypeError(f"{text!r}: write ftj/NAME")
-    return Target(plural, name)
+    """Read `ftj/NAME`, `aisvc/NAME` or `evj/NAME`; NAME alone is a job. Raises ArgumentTypeError for other kinds."""
+    return target_of(*PLURALS.values())(text)
 
 
-def read_job(kube: Kube, target: Target) -> Json:
-    """Return the object; raise KubeError that tells a missing job from a cluster without the CRD."""
+def target_of(*plurals: str) -> Callable[[str], Target]:
+    """Return a reader of targets of these kinds alone; a name without a kind is of the first."""
+    wanted = " or ".join(f"{_SHORT[plural]}/NAME" for plural in plurals)
+
+    def parse(text: str) -> Target:
+        kind, slash, name = text.rpartition("/")
+        plural = _SPELLINGS.get(kind.lower()) if slash else plurals[0]
+        if plural not in plurals or not name:
+            raise argparse.ArgumentTypeError(f"{text!r}: write {wanted}")
+        return Target(plural, name)
+
+    return parse
+
+
+def read_object(kube: Kube, target: Target) -> Json:
+    """Return the object; raise KubeError that tells a missing one from a cluster without the CRD."""
     try:
         return kube.get(target.path(kube.namespace))
     except KubeError as err:

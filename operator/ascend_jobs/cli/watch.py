@@ -1,4 +1,4 @@
-"""`ascendctl watch ftj/NAME`: follow a job by the watch API until it is done."""
+"""`ascendctl watch TARGET`: follow a job, a service or an evaluation by the watch API until it is done."""
 
 from __future__ import annotations
 
@@ -8,64 +8,117 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Protocol
 
+from ascend_jobs import names
 from ascend_jobs.cli import exits
 from ascend_jobs.cli.kube import Json, Kube, KubeError, add_cluster_options
 from ascend_jobs.cli.screen import Screen
-from ascend_jobs.cli.target import Target, parse_target, read_job
+from ascend_jobs.cli.target import Target, parse_target, read_object
 from ascend_jobs.cluster.clock import utc_now
-
-if TYPE_CHECKING:
-    from ascend_jobs.api.finetunejob import FineTuneJob
 
 _REDRAW_SECONDS = 1.0
 _RECONNECT_SECONDS = 1.0
 _PATIENCE = 60.0
 """Seconds without an answer of the API server after which watching ends."""
-_ENDS = {"Complete": exits.OK, "Failed": exits.FAILED}
 
 Seen = Json | KubeError | None
-"""What the reading thread hands over: the job as it is now, None when it is gone, or an error that ends watching."""
+"""What the reading thread hands over: the object as it is now, None when it is gone, or an error that ends watching."""
+
+
+class Story(Protocol):
+    """What is told of an object: it takes every state, and tells the present one."""
+
+    def take(self, body: dict[str, Any]) -> None:
+        """Take the object as it is now."""
+        ...
+
+    def block(self, now: datetime, *, colour: bool = False) -> list[str]:
+        """Return the block that is redrawn on a terminal."""
+        ...
+
+    def line(self) -> str:
+        """Return the line that is printed where there is no terminal, each time it changes."""
+        ...
+
+    def end(self) -> int | None:
+        """Return the exit code when there is nothing more to wait for, else None."""
+        ...
+
+    def result(self) -> list[str]:
+        """Return what it came to."""
+        ...
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "watch",
-        help="follow a job: phase, pods, step, loss, speed, time left, then the result",
-        description="Follow a job until it is Complete (exit code 0) or Failed (1); 3 when there is none of that name "
-        "or it is deleted meanwhile. On a terminal one block is redrawn, elsewhere a line is printed at each change. "
-        "Ctrl-C ends watching, not the job.",
+        help="follow a job, a service or an evaluation until it is done, then show the result",
+        description="Follow an object to its end: a job until it is Complete (exit code 0) or Failed (1); a service "
+        "until it is Ready (0) or its version is given up (1); an evaluation until a run is over: 0 when there is a "
+        "result and every criterion holds, else 1. 3 when there is none of that name or it is deleted meanwhile. With "
+        "-f all objects of a file, one after the other; what waits for one that failed is left out. On a terminal one "
+        "block is redrawn, elsewhere a line is printed at each change. Ctrl-C ends watching, not the object.",
     )
-    parser.add_argument("job", type=parse_target, metavar="ftj/NAME")
-    parser.add_argument("--forever", action="store_true", help="go on watching after the job's end")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("target", nargs="?", type=parse_target, metavar="TARGET", help="ftj/, aisvc/ or evj/NAME")
+    what.add_argument("-f", "--file", metavar="FILE", help="a YAML file; - is standard input")
+    parser.add_argument("--forever", action="store_true", help="go on watching after the end (one object alone)")
     add_cluster_options(parser)
     parser.set_defaults(func=watch)
 
 
 def watch(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    kube, target = Kube.connect(args), args.job
+    if args.file is None:
+        return watch_one(Kube.connect(args), args.target, forever=args.forever)
+    from ascend_jobs.cli.watchfile import FileUnusable, watch_file
+
+    if args.forever:
+        print("ascendctl: --forever goes with one object, not with -f", file=sys.stderr)
+        return exits.USAGE
+    try:
+        return watch_file(lambda: Kube.connect(args), args.file)
+    except FileUnusable as err:
+        print(f"ascendctl: {err}", file=sys.stderr)
+        return exits.USAGE
+
+
+def watch_one(kube: Kube, target: Target, *, forever: bool = False) -> int:
+    """Follow one object of the connection's namespace to its end; return the exit code."""
     seen: queue.Queue[Seen] = queue.Queue()
     ended = threading.Event()
     threading.Thread(target=_read, args=(kube, target, seen, ended), daemon=True).start()
     try:
         with Screen() as screen:
-            return _Watcher(target, screen, forever=args.forever).run(seen)
+            return _Watcher(target, screen, forever=forever).run(seen)
     finally:
         ended.set()
 
 
+def story_of(target: Target) -> Story:
+    """Return the empty story of a kind; models are imported late."""
+    from ascend_jobs.cli.evaluationstory import EvaluationStory
+    from ascend_jobs.cli.servicestory import ServiceStory
+    from ascend_jobs.cli.story import JobStory
+
+    kinds: dict[str, Callable[[], Story]] = {
+        names.FINE_TUNE_JOBS: JobStory,
+        names.INFERENCE_SERVICES: ServiceStory,
+        names.EVALUATION_JOBS: EvaluationStory,
+    }
+    return kinds[target.plural]()
+
+
 class _Watcher:
-    """Shows what the reading thread hands over, until the job is done or gone."""
+    """Shows what the reading thread hands over, until the object is done or gone."""
 
     def __init__(self, target: Target, screen: Screen, *, forever: bool) -> None:
         self._target, self._screen, self._forever = target, screen, forever
-        self._job: FineTuneJob | None = None
-        self._losses: list[float] = []
-        self._last_step = -1
+        self._story = story_of(target)
         self._printed = ""
 
     def run(self, seen: queue.Queue[Seen]) -> int:
@@ -80,46 +133,21 @@ class _Watcher:
                 raise found
             if found is None:
                 return self._gone()
-            self._take(found)
+            self._story.take(found)
             self._draw()
-            if self._job is not None and self._job.status.phase in _ENDS and not self._forever:
-                return self._finish(self._job)
-
-    def _take(self, body: Json) -> None:
-        from ascend_jobs.api.finetunejob import FineTuneJob
-        from ascend_jobs.errors import SpecInvalid
-
-        try:
-            self._job = FineTuneJob.parse(body)
-        except SpecInvalid:
-            self._job = FineTuneJob.without_spec(body)
-        progress = self._job.status.progress
-        if progress is None or progress.step < self._last_step:
-            self._losses.clear()
-            self._last_step = -1
-        if progress is not None and progress.loss is not None and progress.step > self._last_step:
-            self._losses.append(progress.loss)
-            self._last_step = progress.step
+            code = self._story.end()
+            if code is not None and not self._forever:
+                print("\n".join(self._story.result()), flush=True)
+                return code
 
     def _draw(self) -> None:
-        from ascend_jobs.cli import story
-
-        if self._job is None:
-            return
         if self._screen.live:
-            colour = "NO_COLOR" not in os.environ
-            self._screen.draw(story.block(story.View(self._job, utc_now(), self._losses, colour)))
+            self._screen.draw(self._story.block(utc_now(), colour="NO_COLOR" not in os.environ))
             return
-        line = story.one_line(self._job)
+        line = self._story.line()
         if line != self._printed:
             print(f"{utc_now():%H:%M:%S}  {line}", flush=True)
             self._printed = line
-
-    def _finish(self, job: FineTuneJob) -> int:
-        from ascend_jobs.cli.story import result
-
-        print("\n".join(result(job)))
-        return _ENDS[job.status.phase]
 
     def _gone(self) -> int:
         print(f"{self._target} was deleted", file=sys.stderr)
@@ -127,7 +155,7 @@ class _Watcher:
 
 
 def _read(kube: Kube, target: Target, seen: queue.Queue[Seen], ended: threading.Event) -> None:
-    """Hand over every state of the job; ends with None or an error."""
+    """Hand over every state of the object; ends with None or an error."""
     try:
         for body in follow(kube, target, ended):
             seen.put(body)
@@ -137,12 +165,12 @@ def _read(kube: Kube, target: Target, seen: queue.Queue[Seen], ended: threading.
 
 
 def follow(kube: Kube, target: Target, ended: threading.Event) -> Iterator[Json]:
-    """Yield the job now and after every change, until it is deleted or nobody looks any more (`ended`).
+    """Yield the object now and after every change, until it is deleted or nobody looks any more (`ended`).
 
     A watch that ends is taken up where it was; a resourceVersion that is too old is read anew. Raises KubeError when
-    there is no such job at first, when access is refused, or after a minute without the API server.
+    there is no such object at first, when access is refused, or after a minute without the API server.
     """
-    last = read_job(kube, target)
+    last = read_object(kube, target)
     yield last
     failing_since: float | None = None
     while True:

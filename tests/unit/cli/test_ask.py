@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from ascend_jobs import names
 from ascend_jobs.api.finetunejob import FineTuneJob
-from ascend_jobs.cli.ask import answers_in, side_by_side, waiting_for
+from ascend_jobs.cli.ask import answers_in, side_by_side
 from ascend_jobs.cli.askpod import Question, ask_pod
+from ascend_jobs.cli.shortpod import waiting_for
 from ascend_jobs.desired.pods import PodSettings, worker_template
 from spec_cases import made
 
@@ -129,7 +130,7 @@ def test_one_under_the_other_in_a_narrow_window() -> None:
             id="image",
         ),
         pytest.param(
-            {"conditions": [{"type": "PodScheduled", "status": "True"}], "phase": "Running"}, "answering", id="running"
+            {"conditions": [{"type": "PodScheduled", "status": "True"}], "phase": "Running"}, "at work", id="running"
         ),
     ],
 )

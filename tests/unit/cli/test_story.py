@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from ascend_jobs.api.finetunejob import FineTuneJob
-from ascend_jobs.cli import story
+from ascend_jobs.cli import figures, story
 
 FRAMES = Path(__file__).parent / "frames"
 NOW = datetime(2026, 1, 1, 12, 10, tzinfo=UTC)
@@ -132,25 +132,25 @@ def test_a_spec_of_another_version_is_still_shown() -> None:
     [(0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (3600, "1h00m"), (90061, "1d1h"), (-5, "0s")],
 )
 def test_duration(seconds: float, want: str) -> None:
-    assert story.duration(timedelta(seconds=seconds)) == want
+    assert figures.duration(timedelta(seconds=seconds)) == want
 
 
 @pytest.mark.parametrize(
     ("count", "want"), [(0, "0 B"), (999, "999 B"), (9800000, "9.8 MB"), (14_000_000_000, "14 GB")]
 )
 def test_size(count: int, want: str) -> None:
-    assert story.size(count) == want
+    assert figures.size(count) == want
 
 
 @pytest.mark.parametrize(
     ("step", "total", "filled"), [(0, 80, 0), (40, 80, 16), (80, 80, 32), (99, 80, 32), (5, None, 0), (0, 0, 0)]
 )
 def test_bar(step: int, total: int | None, filled: int) -> None:
-    assert story.bar(step, total).count("█") == filled
+    assert figures.bar(step, total).count("█") == filled
 
 
 @pytest.mark.parametrize(
     ("values", "want"), [((), ""), ((1.0,), ""), ((2.0, 1.0), "█▁"), ((1.0, 1.0), "▁▁"), ((1, 2, 3, 8), "▁▂▃█")]
 )
 def test_sparks(values: tuple[float, ...], want: str) -> None:
-    assert story.sparks(values) == want
+    assert figures.sparks(values) == want
