@@ -234,7 +234,7 @@ class FakeApi:
         if resource == PODS:
             made["status"] = {"phase": "Pending"}
         if resource.plural == "services":
-            made["spec"].setdefault("clusterIP", f"10.96.0.{len(self._objects) % 250 + 1}")
+            made["spec"].setdefault("clusterIP", f"10.96.{self._version // 250}.{self._version % 250 + 1}")
         self._store(resource, made, "ADDED")
         return made
 

@@ -24,7 +24,7 @@ from ascend_jobs.api.inferenceservice_status import (
 from ascend_jobs.decide.inference.candidate import Stage, inspect, probe_name, prove, waiting_words
 from ascend_jobs.decide.inference.observed import ServiceObserved, TrafficView
 from ascend_jobs.decide.inference.proxies import is_everywhere, is_proxied, proxies, service_address
-from ascend_jobs.decide.inference.revisions import record
+from ascend_jobs.decide.inference.revisions import record, record_of
 from ascend_jobs.decide.inference.sources import NoSource, find_source
 from ascend_jobs.decide.inference.workloads import count
 from ascend_jobs.decide.plan import Action, Delete, Event, Kind
@@ -71,7 +71,7 @@ def decide_canary(observed: ServiceObserved, status: InferenceServiceStatus) -> 
         return _without(observed, status, message, failed)
     if there is not None and there.input_sha256 != digest:
         return _leaving(observed, status, CanaryStatus(message="another version takes its place"))
-    if there is not None:
+    if there is not None and record_of(observed, there) is not None:
         return _brought(observed, status, source, wanted, there)
     if status.revision is None:
         return _without(observed, status, "waits until the first version serves")

@@ -38,7 +38,11 @@ def new_candidate(observed: ServiceObserved, source: Source) -> tuple[InferenceS
     digest = input_digest(observed.service, source, names.TRACK_STABLE)
     if status.revision is not None and status.revision.input_sha256 == digest:
         return status.evolve(candidate=None, failed_revision=None), None
-    if status.candidate is not None and status.candidate.input_sha256 == digest:
+    if (
+        status.candidate is not None
+        and status.candidate.input_sha256 == digest
+        and record_of(observed, status.candidate)
+    ):
         return status, None
     if status.failed_revision is not None and status.failed_revision.input_sha256 == digest:
         return status.evolve(candidate=None), None
