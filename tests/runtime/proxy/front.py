@@ -55,7 +55,7 @@ class Version:
         if request.path == "/cut":
             assert request.transport is not None
             request.transport.abort()
-        if request.path == "/stream":
+        if request.path in ("/stream", "/half"):
             return await self._stream(request)
         return web.Response(text=self.name)
 
@@ -64,6 +64,9 @@ class Version:
         await answer.prepare(request)
         for number in range(PIECES):
             await answer.write(f"data: {number}\n\n".encode())
+            if request.path == "/half":
+                assert request.transport is not None
+                request.transport.abort()
             await asyncio.sleep(PAUSE)
         return answer
 

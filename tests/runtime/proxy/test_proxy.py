@@ -13,6 +13,7 @@ import aiohttp
 import openai
 import pytest
 from ascend_jobs import names
+from ascend_jobs.cluster.traffic import parse_traffic
 from ascend_jobs.desired.inference.proxyconfig import Share
 from runtime.proxy.front import PAUSE, PIECES, Version, front, lay
 
@@ -283,3 +284,28 @@ async def test_a_proxy_that_goes_takes_requests_for_a_while_and_ends_with_the_la
         assert await last == PIECES
         async with asyncio.timeout(5):
             assert await proxy.process.wait() == 0
+
+
+async def test_counts_of_both_versions(tmp_path, client, stable, canary):
+    lay(tmp_path / "keys", KEYS)
+    async with front(tmp_path, stable.upstream, Share(canary.upstream, 50, "X-User"), keys=True) as proxy:
+        key = {"Authorization": "Bearer sk-alice"}
+        users = {(await ask(client, proxy, X_User=str(i), **key))[1]: str(i) for i in range(20)}
+        assert users.keys() == {"stable", "canary"}
+        before = parse_traffic(await proxy.page(names.PROXY_STATS_PATH))
+        assert sum(view.requests for view in before.values()) == 20
+        assert (await ask(client, proxy))[0] == 401, "counted for nobody"
+        mine = {**key, "X_User": users["canary"]}
+        assert (await ask(client, proxy, "/boom", **mine))[0] == 500
+        assert (await ask(client, proxy, "/cut", **mine))[0] == 502
+        with pytest.raises(aiohttp.ClientError):
+            await ask(client, proxy, "/half", **mine)
+        for _ in range(3):
+            await ask(client, proxy, "/stream", **mine)
+        after = parse_traffic(await proxy.page(names.PROXY_STATS_PATH))
+        assert after["stable"] == before["stable"]
+        assert after["canary"].requests == before["canary"].requests + 6
+        assert after["canary"].errors == 3
+        mean = 3 * PIECES * PAUSE * 1000 / after["canary"].requests
+        assert mean * 0.9 < after["canary"].milliseconds < mean * 1.5
+        assert "haproxy_backend_http_responses_total" in await proxy.page("/metrics")
