@@ -1,6 +1,6 @@
-# All images, one target each: operator, emulator, runtime-cpu, demo, runtime-npu. `python3 hack/images.py build` lays the
-# build context (wheels/<role>/, locks/, dist/, demo/) and calls docker; no step needs a package index, since a package
-# index cannot be reached from a build wherever the machine's certificates are its own.
+# All images, one target each: operator, proxy, emulator, runtime-cpu, demo, runtime-npu. `python3 hack/images.py build`
+# lays the build context (wheels/<role>/, locks/, dist/, demo/) and calls docker; no step needs a package index, since a
+# package index cannot be reached from a build wherever the machine's certificates are its own.
 #
 # What changes often comes last: torch, then its friends, then model and data, then our own wheel, one layer each, so
 # that runtime-cpu and demo share all that is large. The classic builder suffices.
@@ -41,6 +41,16 @@ COPY --from=project /out/ /opt/venv/
 ENV HOME=/tmp LOGNAME=ascend-jobs
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "ascend_jobs"]
+
+# --- proxy in front of services: HAProxy and what starts it; standard library alone ---
+FROM base AS proxy
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends haproxy \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=project /out/ /opt/venv/
+ENV HOME=/tmp
+USER 65532:65532
+CMD ["python", "-m", "ascend_runtime", "proxy"]
 
 # --- emulator: root, since the kubelet's device plugin folder is root's ---
 FROM installer AS emulator-packages

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NAMESPACE = "ascend-jobs-system"
 RELEASE = "ascend-jobs"
-USES = {"operator": ("operator",), "emulator": ("emulator",), "demo": ("runtime", "prepare")}
+USES = {"operator": ("operator",), "proxy": ("proxy",), "emulator": ("emulator",), "demo": ("runtime", "prepare")}
 """Image target -> chart values images.<name> that it is given to; the demo image also holds the model and the data."""
 
 

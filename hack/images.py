@@ -46,6 +46,7 @@ class Target:
 # In the order of the Dockerfile.
 TARGETS = (
     Target("operator", ("operator",), "20 s"),
+    Target("proxy", (), "20 s"),
     Target("emulator", ("emulator",), "15 s"),
     Target("runtime-cpu", ("torch", "runtime"), "1 minute; with CUDA libraries 5"),
     Target("demo", ("torch", "runtime", "demo"), "1 minute", demo=True),
