@@ -81,7 +81,7 @@ class ServiceLife(Life):
             self._roll_one(found)
         for pod in self.pods(names.ROLE_SERVER):
             owner = pod["metadata"]["labels"].get("deployment", "")
-            if self.api.find(DEPLOYMENTS, NAMESPACE, owner) is None:
+            if owner and self.api.find(DEPLOYMENTS, NAMESPACE, owner) is None:
                 self.lose(pod["metadata"]["name"])
         for pod in self.pods(names.ROLE_SERVER):
             if ready and not _is_ready(pod):

@@ -40,6 +40,7 @@ async def test_a_canary_gets_requests_when_it_has_answered(life):
         "ascendjobs.io/role": "server",
         "ascendjobs.io/revision": "1",
         "ascendjobs.io/track": "stable",
+        "apps.kubernetes.io/pod-index": "0",
     }
     await life.inspect()
     await life.roll()

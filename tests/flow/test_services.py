@@ -369,3 +369,36 @@ async def test_a_version_whose_later_pods_fail_is_rolled_back_while_it_shifts(li
     assert life.state()["failedRevision"]["reason"] == "OutOfMemory"
     assert life.replicas() == {"faq-aisvc-1": 2}
     assert life.is_true("Ready")[0] == "True"
+
+
+async def test_versions_of_other_shapes_live_side_by_side(life):
+    await life.serve()
+    await life.up()
+    await life.change(nodes=2, npusPerNode=8, serving={"engine": "cpu"})
+    await life.inspect()
+    await life.roll()
+    await life.roll_sets()
+    for pod in ("faq-aisvc-2-0-0", "faq-aisvc-2-0-1"):
+        life.run(pod)
+    await life.settle()
+    await life.answer()
+    assert life.is_true("Ready")[0] == "True", "the old version, of one pod, goes on"
+    await life.answer("revision-2")
+    for _ in range(3):
+        await life.roll()
+        await life.answer_all()
+    state = life.state()
+    assert (state["revision"]["number"], state["revision"]["nodes"]) == (2, 2)
+    assert life.replicas() == {}
+    assert life.is_true("Ready")[0] == "True"
+
+
+async def test_records_of_old_versions_do_not_pile_up(life):
+    await life.serve()
+    await life.up()
+    for length in range(9):
+        await life.change(serving={"maxLength": 1024 + length})
+        await life.up()
+    kept = [r["metadata"]["name"] for r in life.api.all(CHILDREN[Kind.REVISION])]
+    assert "faq-aisvc-10" in kept
+    assert len(kept) <= 6

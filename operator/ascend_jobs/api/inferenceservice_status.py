@@ -41,6 +41,8 @@ class RevisionStatus(Model):
     port: int = Field(0, ge=0, le=65535, description="Port of its OpenAI API.")
     model: str = Field("", max_length=1024, description="URI of the model.")
     created_time: datetime = Field(description="When it was recorded.")
+    nodes: int = Field(1, ge=1, description="Pods of one replica.")
+    npus_per_node: int = Field(1, ge=1, description="NPUs of each pod.")
     inspected: ModelFacts | None = Field(None, description="What was found in the model's folder.")
     inspections: int = Field(
         0, ge=0, description="Tries of the pod that looks at the model's folder, beyond the first."

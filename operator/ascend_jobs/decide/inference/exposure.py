@@ -40,7 +40,7 @@ def service_actions(
         manifest = service_manifest(service, revision_service(service, revision.number), selector, revision.port)
         manifest["metadata"]["labels"][names.REVISION] = str(revision.number)
         actions += _applied(observed, manifest)
-        if service.spec.nodes > 1:
+        if revision.nodes > 1:
             actions += _applied(observed, group_service(service, revision.number, revision.port))
     serving = status.revision or status.candidate
     if serving is not None:

@@ -46,19 +46,20 @@ class _Table:
 
 def decide_rank_tables(observed: ServiceObserved, revisions: Sequence[RevisionStatus | None]) -> Tables:
     """Return what brings every replica's table to what its pods are; ready when every pod has its own."""
-    if observed.service.spec.nodes == 1:
+    spanning = [r for r in revisions if r is not None and r.nodes > 1]
+    if not spanning:
         words = "a replica is one pod: no rank table is needed"
         return Tables(Verdict(ConditionStatus.TRUE, Reason.RANK_TABLE_NOT_NEEDED, words))
     actions: list[Action] = []
     events: list[Event] = []
     waits: list[str] = []
     dues: list[float] = []
-    groups = [item for r in revisions if r is not None for item in replicas(observed, r).items()]
-    for name, pods in groups:
-        table = _table(observed, pods)
+    groups = [(r, *item) for r in spanning for item in replicas(observed, r).items()]
+    for revision, name, pods in groups:
+        table = _table(revision, pods)
         current = next((c for c in observed.config_maps if c.name == names.rank_table_name(name)), None)
         if current is None or not _holds(current, table):
-            written, event = _publish(observed, name, pods, current, table)
+            written, event = _publish(observed, (revision, name), pods, current, table)
             actions += written
             events += [event] if event else []
             dues.append(TOUCHES[1])
@@ -77,28 +78,33 @@ def decide_rank_tables(observed: ServiceObserved, revisions: Sequence[RevisionSt
     return Tables(verdict, tuple(actions), tuple(events), min(dues, default=None))
 
 
-def _table(observed: ServiceObserved, pods: tuple[PodView, ...]) -> _Table:
-    spec = observed.service.spec
+def _table(revision: RevisionStatus, pods: tuple[PodView, ...]) -> _Table:
     base = {names.RANK_TABLE_KEY: INITIALIZING, names.RANK_TABLE_ATTEMPT_KEY: "0"}
-    if len(pods) < spec.nodes:
-        return _Table(base, f"{len(pods)} of {spec.nodes} pods are there")
+    if len(pods) < revision.nodes:
+        return _Table(base, f"{len(pods)} of {revision.nodes} pods are there")
     members = [Member(p.index, p.name, p.uid, p.ip, p.host_ip, p.node, p.annotations) for p in pods]
-    lacking = missing(members, spec.npus_per_node)
+    lacking = missing(members, revision.npus_per_node)
     if lacking:
         return _Table(base, "; ".join(lacking[:3]))
     return _Table({**base, names.RANK_TABLE_KEY: rank_table(members).document}, "")
 
 
 def _publish(
-    observed: ServiceObserved, name: str, pods: tuple[PodView, ...], current: ChildView | None, table: _Table
+    observed: ServiceObserved,
+    replica: tuple[RevisionStatus, str],
+    pods: tuple[PodView, ...],
+    current: ChildView | None,
+    table: _Table,
 ) -> tuple[list[Action], Event | None]:
     """Write the table with the next version; pods that run with an older one go, for their group is no more."""
+    revision, name = replica
     now = observed.now.timestamp()
     version = (version_of(current) if current else -1) + 1
     data = {**table.data, names.RANK_TABLE_VERSION_KEY: str(version)}
     found = families_of(node.labels for node in observed.nodes)
     ring = found[0].ring if found else _DEFAULT_RING
     manifest = rank_table_configmap(observed.service, name, data, ring, now)
+    manifest["metadata"]["labels"][names.REVISION] = str(revision.number)
     if current is None:
         write: Action = Create(Kind.CONFIG_MAP, manifest)
     else:

@@ -74,6 +74,8 @@ def record(observed: ServiceObserved, source: Source, digest: str, track: str) -
         image=str(image)[:1024],
         port=parts.port,
         model=source.model_uri,
+        nodes=service.spec.nodes,
+        npus_per_node=service.spec.npus_per_node,
         created_time=observed.now,
     )
     return Recorded(revision, tuple(made), Event(Reason.REVISION_RECORDED, f"revision {number}: {source.model_uri}"))

@@ -107,7 +107,7 @@ def _table(observed: ServiceObserved, status: InferenceServiceStatus) -> tuple[R
         if revision is None:
             continue
         for name, pods in replicas(observed, revision).items():
-            ready = is_ready(observed.service, pods)
+            ready = is_ready(revision, pods)
             restarts = sum(c.restarts for pod in pods for c in pod.containers if c.name == names.CONTAINER_SERVER)
             found.append(
                 ReplicaStatus(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ascend_jobs import names
-from ascend_jobs.api.inferenceservice import InferenceService, Rollout
+from ascend_jobs.api.inferenceservice import Rollout
 from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus, RevisionStatus
 from ascend_jobs.decide.inference.candidate import Stage
 from ascend_jobs.decide.inference.observed import ServiceObserved
@@ -14,6 +15,9 @@ from ascend_jobs.decide.inference.revisions import record_of
 from ascend_jobs.decide.observed import ChildView, PodView
 from ascend_jobs.decide.plan import Action, Create, Delete, Kind, Update
 from ascend_jobs.desired.inference.workloads import deployment, replica_set_of_pods
+
+_KEPT_RECORDS = 5
+"""Newest revisions whose records stay when nothing runs of them."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,13 @@ def count(observed: ServiceObserved, revision: RevisionStatus | None) -> Count:
     if revision is None:
         return Count(0, 0)
     found = replicas(observed, revision)
-    return Count(len(found), sum(is_ready(observed.service, pods) for pods in found.values()))
+    return Count(len(found), sum(is_ready(revision, pods) for pods in found.values()))
 
 
 def replicas(observed: ServiceObserved, revision: RevisionStatus) -> dict[str, tuple[PodView, ...]]:
     """Return the pods of a version by replica: each its own, or by number where replicas span pods."""
     pods = observed.servers(revision.number)
-    if observed.service.spec.nodes == 1:
+    if revision.nodes == 1:
         return {pod.name: (pod,) for pod in pods}
     found: dict[str, tuple[PodView, ...]] = {}
     for pod in pods:
@@ -44,9 +48,9 @@ def replicas(observed: ServiceObserved, revision: RevisionStatus) -> dict[str, t
     return found
 
 
-def is_ready(service: InferenceService, pods: tuple[PodView, ...]) -> bool:
+def is_ready(revision: RevisionStatus, pods: tuple[PodView, ...]) -> bool:
     """Say whether a replica takes requests: all its pods are there, and the first one is ready."""
-    return len(pods) == service.spec.nodes and any(pod.index == 0 and pod.ready for pod in pods)
+    return len(pods) == revision.nodes and any(pod.index == 0 and pod.ready for pod in pods)
 
 
 def targets(
@@ -80,15 +84,22 @@ def workload_actions(
     for number, revision in known.items():
         record = record_of(observed, revision)
         if record is not None:
-            actions += _scaled(observed, number, record["template"], wanted.get(number, 0))
+            actions += _scaled(observed, revision, record["template"], wanted.get(number, 0))
     children = (
         *((Kind.DEPLOYMENT, child) for child in observed.deployments),
         *((Kind.STATEFUL_SET, child) for child in observed.stateful_sets),
     )
-    for kind, child in children:
+    for kind, child in (*children, *_records(observed, status)):
         if revision_of(child) not in (*known, 0) and not child.deleting:
             actions.append(Delete(kind, child.name, child.uid))
     return tuple(actions)
+
+
+def _records(observed: ServiceObserved, status: InferenceServiceStatus) -> Iterator[tuple[Kind, ChildView]]:
+    """Yield the records, files and rank tables of versions long gone; those of the last ones stay to be read."""
+    newest = status.last_revision - _KEPT_RECORDS
+    for kind, found in ((Kind.REVISION, observed.revisions), (Kind.CONFIG_MAP, observed.config_maps)):
+        yield from ((kind, child) for child in found if 0 < revision_of(child) <= newest)
 
 
 def revision_of(child: ChildView) -> int:
@@ -97,9 +108,10 @@ def revision_of(child: ChildView) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _scaled(observed: ServiceObserved, number: int, template: dict[str, Any], wanted: int) -> list[Action]:
-    if template["spec"].get("initContainers") and _spans_pods(template):
-        return _stateful_sets(observed, number, template, wanted)
+def _scaled(observed: ServiceObserved, revision: RevisionStatus, template: dict[str, Any], wanted: int) -> list[Action]:
+    number = revision.number
+    if revision.nodes > 1:
+        return _stateful_sets(observed, revision, template, wanted)
     found = next((d for d in observed.deployments if revision_of(d) == number and not d.deleting), None)
     if found is None:
         made = deployment(observed.service, number, template, wanted)
@@ -109,17 +121,16 @@ def _scaled(observed: ServiceObserved, number: int, template: dict[str, Any], wa
     return [Update(Kind.DEPLOYMENT, found.name, found.uid, {"spec": {"replicas": wanted}})]
 
 
-def _stateful_sets(observed: ServiceObserved, number: int, template: dict[str, Any], wanted: int) -> list[Action]:
+def _stateful_sets(
+    observed: ServiceObserved, revision: RevisionStatus, template: dict[str, Any], wanted: int
+) -> list[Action]:
+    number = revision.number
     there = {s.name: s for s in observed.stateful_sets if revision_of(s) == number}
     names_wanted = [names.replica_name(observed.service.base, number, i) for i in range(wanted)]
     made: list[Action] = [
-        Create(Kind.STATEFUL_SET, replica_set_of_pods(observed.service, number, template, i))
+        Create(Kind.STATEFUL_SET, replica_set_of_pods(observed.service, revision, template, i))
         for i, name in enumerate(names_wanted)
         if name not in there
     ]
     surplus = (s for name, s in there.items() if name not in names_wanted and not s.deleting)
     return [*made, *(Delete(Kind.STATEFUL_SET, s.name, s.uid) for s in surplus)]
-
-
-def _spans_pods(template: dict[str, Any]) -> bool:
-    return any(c.get("name") == names.CONTAINER_WAIT for c in template["spec"]["initContainers"])

@@ -50,13 +50,14 @@ def revision_service(service: InferenceService, revision: int) -> str:
 
 
 def server_labels(service: InferenceService, revision: int, track: str) -> dict[str, str]:
-    """Return the labels of a revision's pods."""
-    return {
+    """Return the labels of a revision's pods; a pod that is a whole replica is the first of it."""
+    labels = {
         **job_labels(service),
         names.ROLE: names.ROLE_SERVER,
         names.REVISION: str(revision),
         names.TRACK: track,
     }
+    return labels if service.spec.nodes > 1 else {**labels, names.POD_INDEX: "0"}
 
 
 def server_template(
@@ -72,7 +73,7 @@ def server_template(
     mounts.append({"name": "dshm", "mountPath": "/dev/shm"})
     image = given.image or settings.image
     start: list[dict[str, Any]] = [dict(container) for container in parts.init_containers]
-    if parts.needs_rank_table:
+    if service.spec.nodes > 1:
         start.insert(0, _wait(service, labels[names.REVISION]))
         volumes += [
             {"name": RANK_TABLE_VOLUME, "configMap": {"optional": True}},

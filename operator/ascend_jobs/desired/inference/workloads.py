@@ -7,6 +7,7 @@ from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.inferenceservice import InferenceService
+from ascend_jobs.api.inferenceservice_status import RevisionStatus
 from ascend_jobs.desired.inference.pods import RANK_TABLE_VOLUME, revision_service
 from ascend_jobs.desired.metadata import child_metadata
 
@@ -50,10 +51,11 @@ def deployment(service: InferenceService, revision: int, template: dict[str, Any
 
 
 def replica_set_of_pods(
-    service: InferenceService, revision: int, template: dict[str, Any], replica: int
+    service: InferenceService, revision: RevisionStatus, template: dict[str, Any], replica: int
 ) -> dict[str, Any]:
     """Return the StatefulSet that is one replica of several pods; they start at once, with their own rank table."""
-    name = names.replica_name(service.base, revision, replica)
+    number = revision.number
+    name = names.replica_name(service.base, number, replica)
     labels = {**template["metadata"]["labels"], names.REPLICA: str(replica)}
     made = copy.deepcopy(template)
     made["metadata"]["labels"] = labels
@@ -62,14 +64,14 @@ def replica_set_of_pods(
             volume["configMap"] = {"name": names.rank_table_name(name), "optional": True}
     for container in (*made["spec"].get("initContainers", ()), *made["spec"]["containers"]):
         container["env"] = [{"name": "REPLICA_NAME", "value": name}, *(container.get("env") or ())]
-    own = {names.REVISION: str(revision), names.REPLICA: str(replica)}
+    own = {names.REVISION: str(number), names.REPLICA: str(replica)}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": child_metadata(service, name, own),
         "spec": {
-            "replicas": service.spec.nodes,
-            "serviceName": names.group_name(service.base, revision),
+            "replicas": revision.nodes,
+            "serviceName": names.group_name(service.base, number),
             "podManagementPolicy": "Parallel",
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": {key: labels[key] for key in (*_SELECTING, names.REPLICA)}},
@@ -96,13 +98,11 @@ def service_manifest(
 
 def pod_selector(service: InferenceService, *, revision: int | None = None, track: str | None = None) -> dict[str, str]:
     """Return the labels of the pods that take requests; of replicas that span pods the first one alone."""
-    found = {names.JOB_UID: service.metadata.uid, names.ROLE: names.ROLE_SERVER}
+    found = {names.JOB_UID: service.metadata.uid, names.ROLE: names.ROLE_SERVER, names.POD_INDEX: "0"}
     if revision is not None:
         found[names.REVISION] = str(revision)
     if track is not None:
         found[names.TRACK] = track
-    if service.spec.nodes > 1:
-        found[names.POD_INDEX] = "0"
     return found
 
 
