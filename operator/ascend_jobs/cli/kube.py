@@ -19,6 +19,7 @@ Response = Any
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
+_MEDIA_TYPES = {"PATCH": "application/merge-patch+json"}
 _WATCH_SECONDS = 300
 """How long one watch request lasts; then it is repeated from where it was."""
 
@@ -76,6 +77,10 @@ class Kube:
     def create(self, path: str, body: Json) -> Json:
         """POST an object and return what became of it."""
         return self._json("POST", path, body=body)
+
+    def patch(self, path: str, body: Json) -> Json:
+        """Merge-patch the object at a path and return what became of it."""
+        return self._json("PATCH", path, body=body)
 
     def delete(self, path: str, *, grace_seconds: int = 1) -> None:
         """Delete the object at a path; no error when it is gone."""
@@ -139,7 +144,7 @@ class Kube:
             method,
             path,
             query_params=list((query or {}).items()),
-            header_params={"Accept": "*/*", "Content-Type": "application/json"},
+            header_params={"Accept": "*/*", "Content-Type": _MEDIA_TYPES.get(method, "application/json")},
             body=body,
             auth_settings=["BearerToken"],
         )
