@@ -173,3 +173,52 @@ def test_mindie_speaks_its_own_ports(namespace: Namespace):
     status = ready(namespace)
     assert status["url"].endswith(":1025")
     assert status["engine"] == "mindie"
+
+
+ASK_WITH_KEYS = textwrap.dedent(
+    """
+    import asyncio, json, sys
+    import aiohttp
+
+    async def main(url):
+        body = {"model": "smol", "max_tokens": 2, "messages": [{"role": "user", "content": "Hello"}]}
+        seen = []
+        async with aiohttp.ClientSession() as session:
+            for key in ("", "wrong", *(["s3cret"] * 30)):
+                headers = {"Authorization": f"Bearer {key}"} if key else {}
+                async with session.post(url, json=body, headers=headers) as answer:
+                    await answer.text()
+                    seen.append(answer.status)
+        print(json.dumps(seen), flush=True)
+
+    asyncio.run(main(sys.argv[1]))
+    """
+)
+
+
+def test_keys_and_a_canary_behind_one_address(namespace: Namespace):
+    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"ann": "s3cret"}}
+    canary = {"model": {"uri": MODEL}, "weight": 50}
+    namespace.apply(keys, service(access={"apiKeysSecretRef": {"name": "keys"}}, canary=canary))
+    ready(namespace)
+    joined = namespace.wait("aisvc/smol", lambda o: o["status"].get("canary", {}).get("weight") == 50, 200)["status"]
+    assert joined["canaryRevision"]["answeredTime"]
+    container = {
+        "name": "main",
+        "image": demo_image(),
+        "imagePullPolicy": "Never",
+        "command": ["python", "-c", ASK_WITH_KEYS, "http://smol-aisvc:8000/v1/chat/completions"],
+    }
+    spec = {"restartPolicy": "Never", "containers": [container]}
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ask"}, "spec": spec})
+    namespace.wait("pod/ask", lambda o: o["status"]["phase"] in ("Succeeded", "Failed"), 120)
+    seen = json.loads(kubectl("logs", "ask", "-n", namespace.name).splitlines()[-1])
+    assert seen[:2] == [401, 401]
+    assert set(seen[2:]) == {200}
+
+    def both(found: dict) -> bool:
+        told = found["status"].get("canary", {})
+        return all(told.get(version, {}).get("requests", 0) >= 5 for version in ("stable", "canary"))
+
+    counted = namespace.wait("aisvc/smol", both, 60)["status"]["canary"]
+    assert counted["stable"]["errors"] == counted["canary"]["errors"] == 0
