@@ -108,11 +108,9 @@ def _acceptance_lines(result: Result) -> list[str]:
 
 
 def _criterion(criterion: CriterionResult) -> str:
-    value = "not measured" if criterion.value is None else f"{criterion.value:.6g}"
-    name, message = clean(criterion.metric), clean(criterion.message)
-    if message.startswith(name):
-        return message
-    return f"{name} {value}: {message}".rstrip(": ")
+    """Return a criterion that does not hold; where its sentence was cut away, its value."""
+    value = "not measured" if criterion.value is None else f"is {criterion.value:.6g}"
+    return f"{clean(criterion.metric)}: {clean(criterion.message) or value}"
 
 
 def _rows(job: EvaluationJob, now: datetime) -> Iterator[tuple[str, str]]:
@@ -129,7 +127,8 @@ def _rows(job: EvaluationJob, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _target(target: Target) -> str:
-    return f"aisvc/{target.service}" if target.service else f"{clean(target.url or '')} model {target.model}"
+    model = f" model {target.model}" if target.model else ""
+    return (f"aisvc/{target.service}" if target.service else clean(target.url or "")) + model
 
 
 def _asked(job: EvaluationJob) -> str:

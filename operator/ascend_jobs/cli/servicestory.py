@@ -83,7 +83,7 @@ class ServiceStory:
         if status.url and status.phase == "Ready":
             lines += [f"  address   {clean(status.url)}/v1  model {clean(status.served_name or service.served_name)}"]
             lines += [f'  ask it    ascendctl ask aisvc/{service.metadata.name} "..."']
-        if _given_up(service):
+        if _given_up(service) and "given up" not in status.message:
             lines.append(f"  given up  {_failed(service)}")
         return lines
 
@@ -96,7 +96,8 @@ def _rows(service: InferenceService, now: datetime) -> Iterator[tuple[str, str]]
     yield "replicas", _replicas(service)
     for instance in status.instances[:_SHOWN_REPLICAS]:
         if not instance.ready or instance.restarts:
-            words = clean(instance.message) or ("ready" if instance.ready else "not ready")
+            message = clean(instance.message).removeprefix(clean(instance.name)).lstrip(": ")
+            words = message or ("ready" if instance.ready else "not ready")
             again = f" ({instance.restarts} restarts)" if instance.restarts else ""
             yield "", f"    {clean(instance.name)}: {words}{again}"
     yield "rank table", _rank_tables(service)
@@ -145,7 +146,8 @@ def _replicas(service: InferenceService) -> str:
     status, spec = service.status, service.spec
     if not (status.replicas or status.scaling.desired):
         return ""
-    each = f"{spec.nodes} x {spec.npus_per_node} NPU{'s' if spec.npus_per_node > 1 else ''} each"
+    npus = f"{spec.npus_per_node} NPU{'s' if spec.npus_per_node > 1 else ''} each"
+    each = f"{spec.nodes} pods with {npus}" if spec.nodes > 1 else npus
     why = f" ({clean(status.scaling.reason)})" if status.scaling.reason else ""
     return f"{status.ready_replicas} ready of {status.scaling.desired} wanted{why}, {each}"
 

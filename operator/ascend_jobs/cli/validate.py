@@ -1,10 +1,10 @@
-"""`ascendctl validate FILE...`: check jobs before they are applied, without a cluster."""
+"""`ascendctl validate FILE...`: check objects before they are applied, without a cluster."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "validate",
         help="check YAML files before they are applied, without a cluster",
-        description="Check every job in the files as the API server and the operator would: structure, ranges, unknown "
-        "fields, rules, and what contradicts itself. Other kinds are skipped. Exit code 0 when all is valid, else 1. "
-        "What only the cluster knows (claims, images, chips) is not checked.",
+        description="Check every FineTuneJob, InferenceService and EvaluationJob in the files as the API server and "
+        "the operator would: structure, ranges, unknown fields, rules, what an engine would refuse, what contradicts "
+        "itself or another document of the file. Other kinds are skipped. Exit code 0 when all is valid, else 1. "
+        "What only the cluster knows (claims, images, chips) is not checked; names that lead out of a file are noted.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a YAML file; - is standard input")
     parser.set_defaults(func=validate)
@@ -42,10 +43,12 @@ def validate(args: argparse.Namespace) -> int:
         report = check_text(text)
         for problem in report.problems:
             print(f"{file}:{problem}")
+        for note in report.notes:
+            print(f"{file}:{note} (note)")
         if report.problems:
             code = exits.FAILED
         else:
-            print(f"{file}: {', '.join(report.jobs) + ' valid' if report.jobs else 'no jobs in it'}")
+            print(f"{file}: {', '.join(report.objects) + ' valid' if report.objects else 'nothing to check in it'}")
     return code
 
 
@@ -64,33 +67,59 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """The jobs of a text (kind/name) and what is wrong with them."""
+    """The objects of a text (kind/name), what is wrong with them, and what only the cluster can tell."""
 
-    jobs: tuple[str, ...]
+    objects: tuple[str, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
 
 
 def check_text(text: str) -> Report:
-    """Check all jobs of a YAML text; what is no YAML is a problem itself."""
+    """Check all objects of a YAML text; what is no YAML is a problem itself."""
     import yaml
 
     from ascend_jobs.cli.lines import documents
 
-    jobs: list[str] = []
-    problems: list[Problem] = []
+    ours: list[Document] = []
+    broken: list[Problem] = []
     try:
-        for document in documents(text):
-            if is_ours(document.value):
-                jobs.append(f"{document.value.get('kind')}/{_name(document.value)}")
-                problems += (
-                    Problem(document.line(found.path), found.field, found.message) for found in findings(document)
-                )
+        ours.extend(document for document in documents(text) if is_ours(document.value))
     except yaml.MarkedYAMLError as err:
         line = err.problem_mark.line + 1 if err.problem_mark else 1
-        problems.append(Problem(line, "", f"no YAML: {err.problem}"))
+        broken.append(Problem(line, "", f"no YAML: {err.problem}"))
     except yaml.YAMLError as err:
-        problems.append(Problem(1, "", f"no YAML: {err}"))
-    return Report(tuple(jobs), tuple(problems))
+        broken.append(Problem(1, "", f"no YAML: {err}"))
+    if not ours:
+        return Report((), tuple(broken))
+    checked = _check_documents(ours)
+    objects = tuple(f"{document.value.get('kind')}/{_name(document.value)}" for document in ours)
+    return Report(objects, (*checked.problems, *broken), checked.notes)
+
+
+def _check_documents(ours: Sequence[Document]) -> Report:
+    """Check each document by itself, then what the sound ones contradict in themselves and in each other."""
+    from ascend_jobs.cli.contradictions import contradictions
+    from ascend_jobs.cli.crosschecks import cross_check, job_of
+
+    problems: list[Problem] = []
+    sound: list[tuple[Document, dict[str, Any]]] = []
+    unsound: list[dict[str, Any]] = []
+    for document in ours:
+        found = [Problem(document.line(f.path), f.field, f.message) for f in findings(document)]
+        problems += found
+        if found:
+            unsound.append(document.value)
+        else:
+            sound.append((document, filled(document.value)))
+    values = [value for _, value in sound]
+    for document, value in sound:
+        for field, message in contradictions(value, job_of(value, values)):
+            problems.append(Problem(document.line(_path(field)), field, message))
+    notes: list[Problem] = []
+    for seen in cross_check(values, unsound):
+        place = sound[seen.document][0].line(seen.path)
+        (notes if seen.note else problems).append(Problem(place, ".".join(map(str, seen.path)), seen.message))
+    return Report((), tuple(sorted(problems, key=lambda problem: problem.line)), tuple(notes))
 
 
 def is_ours(value: object) -> bool:
@@ -99,9 +128,9 @@ def is_ours(value: object) -> bool:
 
 
 def findings(document: Document) -> Iterator[Finding]:
-    """Yield what is wrong with one job: first what the API server would say, then what contradicts itself."""
+    """Yield what the API server would say about one document."""
     from ascend_jobs.api.crd import KINDS, object_schema
-    from ascend_jobs.cli.schemacheck import Finding, check, with_defaults
+    from ascend_jobs.cli.schemacheck import Finding, check
 
     value = document.value
     kind = next((k for k in KINDS if k.kind == value.get("kind")), None)
@@ -112,10 +141,18 @@ def findings(document: Document) -> Iterator[Finding]:
     elif not _name(value):
         yield Finding(("metadata",), "name is missing")
     else:
-        schema = object_schema(kind)
-        filled = with_defaults({**value, "metadata": {**value["metadata"], "name": _name(value)}}, schema)
-        found = list(check(filled, schema))
-        yield from found or _contradictions(filled)
+        yield from check(filled(value), object_schema(kind))
+
+
+def filled(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of a known kind with its defaults and the name that it will have."""
+    from ascend_jobs.api.crd import KINDS, object_schema
+    from ascend_jobs.cli.schemacheck import with_defaults
+
+    kind = next(k for k in KINDS if k.kind == value["kind"])
+    named = {**value, "metadata": {**value["metadata"], "name": _name(value)}}
+    found: dict[str, Any] = with_defaults(named, object_schema(kind))
+    return found
 
 
 def _name(value: dict[str, Any]) -> str:
@@ -125,18 +162,6 @@ def _name(value: dict[str, Any]) -> str:
         return ""
     prefix = metadata.get("generateName")
     return str(metadata.get("name") or (f"{prefix}xxxxx" if prefix else ""))
-
-
-def _contradictions(filled: dict[str, Any]) -> Iterator[Finding]:
-    """Yield what the operator would refuse in a job that the server takes."""
-    from ascend_jobs.api.finetunejob import FineTuneJob
-    from ascend_jobs.cli.schemacheck import Finding
-    from ascend_jobs.decide.validate import invalid_fields
-
-    metadata = {"namespace": "default", "uid": "none", "creationTimestamp": "2000-01-01T00:00:00Z"}
-    job = FineTuneJob.parse({**filled, "metadata": {**metadata, "name": filled["metadata"]["name"]}, "status": {}})
-    for field, message in invalid_fields(job, default_image="given by the installation"):
-        yield Finding(_path(field), message)
 
 
 def _path(field: str) -> tuple[str | int, ...]:

@@ -14,6 +14,7 @@ COMMANDS = (
     ["validate"],
     ["plan"],
     ["ask"],
+    ["report"],
     ["operator", "run"],
     ["emulator", "fault"],
     ["emulator", "faults"],

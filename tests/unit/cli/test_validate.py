@@ -20,7 +20,7 @@ def test_what_the_server_refuses_is_found_offline(case: Refused) -> None:
 def test_smallest_job_is_valid() -> None:
     report = check_text(yaml.safe_dump(SMALLEST))
     assert report.problems == ()
-    assert report.jobs == ("FineTuneJob/faq",)
+    assert report.objects == ("FineTuneJob/faq",)
 
 
 TEXT = """\

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ascend_jobs.cli import watch as watch_module
 from ascend_jobs.cli.main import main
+from unit.cli.answers import Api
 
 Event = tuple[str, dict[str, Any]]
 
@@ -213,8 +214,109 @@ def test_no_kubeconfig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "no usable kubeconfig" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["watch"], ["watch", "pod/x"], ["watch", "ftj/"], ["nothing"], []])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["watch"],
+        ["watch", "pod/x"],
+        ["watch", "ftj/"],
+        ["watch", "faq", "-f", "x"],
+        ["report", "ftj/x"],
+        ["nothing"],
+        [],
+    ],
+)
 def test_wrong_usage_gives_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
+
+
+def ended(kind: str, phase: str, name: str = "faq", **status: Any) -> dict[str, Any]:
+    """Return an object of a kind whose story is over."""
+    spec = {
+        "FineTuneJob": job(1, phase)["spec"],
+        "InferenceService": {"model": {"fromJob": "faq"}},
+        "EvaluationJob": {"target": {"service": "faq"}, "suites": [{"name": "ceval", "uri": "pvc://e/c"}]},
+    }[kind]
+    metadata = {**job(1, phase)["metadata"], "name": name, "generation": 1}
+    return {**job(1, phase, observedGeneration=1, **status), "kind": kind, "metadata": metadata, "spec": spec}
+
+
+RESULT = {"run": 1, "time": "2026-01-01T12:00:00Z", "metrics": [{"name": "ceval.accuracy", "value": 0.5}]}
+CEASED = {"type": "Stalled", "status": "True", "reason": "JobFailed", "lastTransitionTime": "2026-01-01T12:00:00Z"}
+ALL = (
+    ended("EvaluationJob", "Complete", run={"number": 1}, result=RESULT),
+    ended("InferenceService", "Ready", url="http://faq-aisvc.team-a.svc:8000"),
+    ended("FineTuneJob", "Complete"),
+)
+
+
+def file_of(folder: Path, *objects: dict[str, Any]) -> str:
+    """Return a file with the objects as somebody wrote them; one without a namespace goes to the context's."""
+    path = folder / "all.yaml"
+    bare = [{**o, "metadata": {"name": o["metadata"]["name"]}} for o in objects]
+    path.write_text(yaml.safe_dump_all([{"kind": "ConfigMap"}, *bare]))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["aisvc", "evj", "inferenceservice", "evaluationjobs"])
+def test_other_kinds(api: Api, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    api.objects(*ALL)
+    assert main(["watch", f"{kind}/faq", *api.arguments]) == 0
+    out = capsys.readouterr().out
+    assert ("ceval.accuracy  0.5" in out) is kind.startswith("ev")
+    assert ("http://faq-aisvc.team-a.svc:8000/v1" in out) is not kind.startswith("ev")
+
+
+def test_all_of_a_file_in_turn(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api.objects(*ALL)
+    assert main(["watch", "-f", file_of(tmp_path, *ALL), *api.arguments]) == 0
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("==>")]
+    assert titles == ["==> ftj/faq", "==> aisvc/faq", "==> evj/faq"]
+
+
+def test_what_waits_for_a_failed_one_is_not_followed(
+    api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objects = (ended("FineTuneJob", "Failed"), ended("FineTuneJob", "Complete", "other"), *ALL[:2])
+    api.objects(*objects)
+    assert main(["watch", "-f", file_of(tmp_path, *objects), *api.arguments]) == 1
+    out = capsys.readouterr().out
+    assert "==> ftj/other" in out
+    assert "aisvc/faq is not followed: it waits for ftj/faq" in out
+    assert "evj/faq is not followed: it waits for aisvc/faq" in out
+
+
+def test_a_service_that_will_not_come_gives_1(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.objects(ended("InferenceService", "Stalled", conditions=[CEASED]))
+    assert main(["watch", "aisvc/faq", *api.arguments]) == 1
+    assert "Stalled: Stalled it is" in capsys.readouterr().out
+
+
+def test_an_object_of_a_file_that_is_not_there(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "-f", file_of(tmp_path, ALL[1]), *api.arguments]) == 3
+    assert "aisvc/faq not found in namespace team-a" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("a: [1\n", "no YAML", id="broken"),
+        pytest.param("kind: ConfigMap\n", "nothing to follow", id="nothing"),
+        pytest.param(
+            "apiVersion: ascendjobs.io/v1alpha1\nkind: FineTuneJob\nmetadata: {generateName: faq-}\n",
+            "no metadata.name",
+            id="no-name",
+        ),
+    ],
+)
+def test_files_that_cannot_be_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(text)
+    assert main(["watch", "-f", str(path)]) == 2
+    assert words in capsys.readouterr().err
+    assert main(["watch", "-f", str(tmp_path / "none.yaml")]) == 2
+    assert main(["watch", "-f", str(path), "--forever"]) == 2
