@@ -28,6 +28,8 @@ _LONGEST = 120.0
 """Seconds that one completion may take."""
 _SHOWN = 80
 """Characters of an answer that are kept."""
+_MOST_PIECES = 4096
+"""Pieces of one answer; an engine that does not stop at max_tokens (at most 256) does not answer."""
 
 
 class Prober:
@@ -78,8 +80,9 @@ class Prober:
             message = str(error)
         except TimeoutError:
             message = f"no answer within {_LONGEST:.0f} s"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - a task that ends would leave its last answer, and Ready, for ever
+            known = isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError)
+            message = str(error) if known else f"{type(error).__name__}: {error}"
         return ProbeView(self._clock(), answered=False, message=message[:300], failures=failures + 1)
 
     async def _answered(self, key: Key, target: ProbeTarget) -> ProbeView:
@@ -101,24 +104,27 @@ class Prober:
             "stream": True,
         }
         started = monotonic()
-        moments: list[float] = []
-        text = ""
+        first, last, pieces, text = 0.0, 0.0, 0, ""
         lines = self._reach.post_service(key.namespace, target, path, body)
         async with aclosing(lines) as stream:  # type: ignore[type-var]
             async for line in stream:
                 piece = _piece(line)
-                if piece is not None:
-                    moments.append(monotonic())
-                    text += piece
-        if not moments:
+                if piece is None:
+                    continue
+                last, pieces = monotonic(), pieces + 1
+                first, text = first or last, (text + piece)[:_SHOWN]
+                if pieces > _MOST_PIECES:
+                    raise ValueError(
+                        f"an answer that does not end after {pieces} pieces, max_tokens {target.max_tokens}"
+                    )
+        if not pieces:
             raise ValueError("an answer without a token came back")
-        later = moments[-1] - moments[0]
         return ProbeView(
             time=self._clock(),
             answered=True,
-            message=text[:_SHOWN],
-            first_token_milliseconds=round((moments[0] - started) * 1000, 1),
-            tokens_per_second=round((len(moments) - 1) / later, 1) if later > 0 else None,
+            message=text,
+            first_token_milliseconds=round((first - started) * 1000, 1),
+            tokens_per_second=round((pieces - 1) / (last - first), 1) if last > first else None,
         )
 
     def told(self, key: Key) -> None:

@@ -11,7 +11,8 @@ import aiohttp
 from ascend_jobs.cluster.connection import Pool
 from ascend_jobs.decide.plan import ProbeTarget
 
-_CONNECTIONS = 64
+_CONNECTIONS_A_HOST = 8
+"""To one address. There is no limit over all: services that hang must not keep others from being asked."""
 
 
 class Reach(Protocol):
@@ -24,7 +25,7 @@ class Reach(Protocol):
         ...
 
     async def get_pod(self, namespace: str, pod: str, ip: str, port: int, path: str) -> str:
-        """GET a page of a pod as text, at most 4 MB."""
+        """GET a page of a pod as text; raises ValueError beyond 4 MiB."""
         ...
 
     async def close(self) -> None:
@@ -49,7 +50,9 @@ class DirectReach:
 
     def __init__(self) -> None:
         """Open a session of its own; credentials of the API server never go to pods."""
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=False))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=_CONNECTIONS_A_HOST, ssl=False)
+        )
 
     async def post_service(
         self, namespace: str, target: ProbeTarget, path: str, body: Mapping[str, object]
@@ -118,5 +121,11 @@ async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 async def _page(answer: aiohttp.ClientResponse) -> str:
+    """Return the whole page: one read gives what has arrived, which is seldom all of it."""
+    page = bytearray()
     async with _checked(answer) as content:
-        return (await content.read(_LARGEST_PAGE)).decode(errors="replace")
+        async for piece in content.iter_any():
+            page += piece
+            if len(page) > _LARGEST_PAGE:
+                raise ValueError(f"a page of more than {_LARGEST_PAGE} bytes")
+    return page.decode(errors="replace")

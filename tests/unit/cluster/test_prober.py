@@ -122,6 +122,94 @@ async def test_the_load_is_summed_over_labels_and_old_pods_are_forgotten():
     await reach.close()
 
 
+NAMES = ("run", "wait", "kv")
+
+
+async def read_once(handler, before=()):
+    """Return the views after each page in turn was read."""
+    reach, told = DirectReach(), []
+    async with served(__metrics=handler) as port:
+        scraper = Scraper(reach, lambda _: None, lambda: NOW)
+        scraper.want(KEY, "u", [ScrapeTarget("a", "127.0.0.1", port, "/metrics", *NAMES)])
+        for _ in range(max(1, len(before))):
+            await scraper._read("u", *scraper._wanted["u"])
+            told.append(scraper.view("u").get("a"))
+    await reach.close()
+    return told
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "run NaN\n",
+        "run -1\n",
+        "run +Inf\nwait 1\n",
+        "wait 1e300\n",
+        'run{m="\x00a", =n="b"} 2\n',
+        "run}a:b{\n",
+        "other 1\n",
+        "",
+        "run " + "9" * 5000,
+    ],
+)
+async def test_no_page_breaks_the_scraper(page):
+    async def handler(_):
+        return web.Response(body=page.encode())
+
+    assert await read_once(handler) == [None]
+
+
+async def test_a_page_that_comes_in_pieces_is_read_whole():
+    async def slowly(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"# HELP other\n" * 100)
+        await asyncio.sleep(0.05)
+        await answer.write(b"run 3\nwait 2\nkv 0.5\n")
+        return answer
+
+    [view] = await read_once(slowly)
+    assert view is not None
+    assert (view.running, view.waiting, view.kv_cache) == (3.0, 2.0, 0.5)
+
+
+async def test_a_page_without_end_is_not_kept():
+    async def endless(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for _ in range(80):
+            await answer.write(b"x" * 100_000)
+        return answer
+
+    assert await read_once(endless) == [None]
+
+
+async def test_one_page_that_does_not_come_changes_nothing():
+    pages = iter(["run 3\n", None])
+
+    async def handler(_):
+        page = next(pages)
+        return web.Response(text=page) if page else web.Response(status=500)
+
+    first, second = await read_once(handler, before=("", ""))
+    assert first == second
+    assert first is not None
+
+
+async def test_an_answer_without_end_is_no_answer():
+    async def endless(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for _ in range(100_000):
+            await answer.write(b'data: {"choices": [{"delta": {"content": "ha"}}]}\n\n')
+        return answer
+
+    async with served(__v1__chat__completions=endless) as port:
+        view = await ask(port)
+    assert not view.answered
+    assert "does not end" in view.message
+
+
 async def test_a_target_is_asked_again_and_again_until_it_is_not_wanted():
     asked = 0
 

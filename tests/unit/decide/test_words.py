@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from ascend_jobs.api.finetunejob_status import parse_status
+from ascend_jobs.api.base import parse_leniently
+from ascend_jobs.api.finetunejob_status import FineTuneJobStatus
 from ascend_jobs.decide.finetune import plan
 from ascend_jobs.decide.observed import ContainerView
 from ascend_jobs.decide.words import count_of, last_words, reason_of
@@ -23,6 +24,7 @@ def words(text: str) -> dict:
         pytest.param('{"message": "bad \\udc80"}', {"message": "bad ?"}, id="lone-surrogate"),
         pytest.param('{"steps": 1e999, "loss": NaN}', {"steps": None, "loss": None}, id="no-numbers"),
         pytest.param('{"steps": ' + "9" * 30 + "}", {"steps": None}, id="too-large"),
+        pytest.param('{"steps": ' + "9" * 400 + "}", {"steps": None}, id="larger-than-a-float"),
         pytest.param('{"alreadyComplete": true}', {"alreadyComplete": True}, id="truth"),
     ],
 )
@@ -53,4 +55,4 @@ def test_counts(value, want):
 def test_a_prepare_pod_that_says_nonsense_does_not_stop_the_job(hostile):
     status = plan(make_observed(make_job(), ended(make_pod(role="prepare"), 0, json.dumps(hostile)))).status
     json.dumps(dict(status)).encode()
-    assert parse_status(status).prepare.documents is not None
+    assert parse_leniently(FineTuneJobStatus, status).prepare.documents is not None
