@@ -49,10 +49,13 @@ class DirectReach:
     """From inside the cluster: by the addresses of Services and pods."""
 
     def __init__(self) -> None:
-        """Open a session of its own; credentials of the API server never go to pods."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=_CONNECTIONS_A_HOST, ssl=False)
-        )
+        """Open a session of its own; credentials of the API server never go to pods.
+
+        Each request is a connection of its own: a kept one goes on to where its address led when it was opened, which
+        is one pod of many, or, before a new cluster IP has reached the node, somebody else outside of the cluster.
+        """
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=_CONNECTIONS_A_HOST, ssl=False, force_close=True)
+        self._session = aiohttp.ClientSession(connector=connector)
 
     async def post_service(
         self, namespace: str, target: ProbeTarget, path: str, body: Mapping[str, object]
