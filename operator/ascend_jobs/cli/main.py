@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ascend_jobs.cli import ask, emulator, exits, operate, plan, report, validate, watch
+from ascend_jobs.cli import ask, canary, emulator, exits, operate, plan, report, validate, watch
 from ascend_jobs.cli.kube import KubeError
 
 _EPILOG = f"""\
@@ -19,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     program = "kubectl ascend" if sys.argv[0].endswith("kubectl-ascend") else "ascendctl"
     parser = argparse.ArgumentParser(prog=program, description="Ascend NPU jobs on Kubernetes.", epilog=_EPILOG)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (watch, validate, plan, ask, report, operate, emulator):
+    for command in (watch, validate, plan, ask, report, canary, operate, emulator):
         command.add_parser(commands)
     version = commands.add_parser("version", help="print the version of this program")
     version.set_defaults(func=print_version)

@@ -73,6 +73,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._respond()
 
+    def do_PATCH(self) -> None:
+        self._respond()
+
     def do_DELETE(self) -> None:
         self._respond()
 
