@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ascend_jobs import names
+from ascend_jobs.api.base import parse_leniently
 from ascend_jobs.api.conditions import ConditionType
 from ascend_jobs.api.finetunejob import FineTuneJob
+from ascend_jobs.api.finetunejob_status import FineTuneJobStatus
 from ascend_jobs.decide.observed import ChildView, ContainerView, Defaults, NodeView, Observed, PodPhase, PodView
 
 FINE_TUNE_CONDITIONS = [
@@ -54,6 +56,11 @@ def make_body(name: str = "faq", *, spec: dict[str, Any] | None = None, **metada
 def make_job(name: str = "faq", *, status: dict[str, Any] | None = None, **spec: Any) -> FineTuneJob:
     """A job; keywords are fields of the spec as users write them, `status` is the status as JSON."""
     return FineTuneJob.parse({**make_body(name, spec=spec), "status": status or {}})
+
+
+def read_status(raw: Any) -> FineTuneJobStatus:
+    """A FineTuneJob's status from JSON."""
+    return parse_leniently(FineTuneJobStatus, dict(raw))
 
 
 def make_report(name: str, uid: str, host_ip: str, devices: list[int], *, server: str | None = None) -> dict[str, str]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ascend_jobs import names
-from ascend_jobs.api.base import CustomObject, Metadata, Model
-from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus, parse_status
-from ascend_jobs.api.fields import ImagePullSecret, PvcUri, Resources, Uri, spec_message
+from ascend_jobs.api.base import CustomObject, Model
+from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus
+from ascend_jobs.api.fields import ImagePullSecret, PvcUri, Resources, Uri
 from ascend_jobs.api.inferenceservice import ModelName, ObjectName
 from ascend_jobs.api.schema import ListMap, Opaque, RuleList
-from ascend_jobs.errors import SpecInvalid
 
 SuiteName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
 MetricName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][-._A-Za-z0-9/]*$")]
@@ -205,6 +204,7 @@ class EvaluationJob(CustomObject):
 
     kind: ClassVar[str] = names.EVALUATION_JOB
     short: ClassVar[str] = names.EVALUATION_SHORT
+    blank: ClassVar[dict[str, Any]] = {"target": {"service": "blank"}}
 
     spec: EvaluationJobSpec
     status: EvaluationJobStatus = Field(default_factory=EvaluationJobStatus)
@@ -213,19 +213,3 @@ class EvaluationJob(CustomObject):
     def repeats(self) -> bool:
         """Whether runs come by themselves; it is then never Complete."""
         return self.spec.triggers.schedule is not None or bool(self.spec.triggers.on_change)
-
-    @classmethod
-    def parse(cls, body: dict[str, Any]) -> Self:
-        """Read an object from the API server; raise SpecInvalid with the field path if the spec cannot be read."""
-        try:
-            spec = EvaluationJobSpec.model_validate(body.get("spec") or {})
-        except ValidationError as err:
-            raise SpecInvalid("SpecInvalid", spec_message(err)) from err
-        return cls(
-            metadata=Metadata.model_validate(body["metadata"]), spec=spec, status=parse_status(body.get("status") or {})
-        )
-
-    @classmethod
-    def without_spec(cls, body: dict[str, Any]) -> Self:
-        """Read only metadata and status; the spec is a blank, for objects whose own cannot be read."""
-        return cls.parse({**body, "spec": {"target": {"service": "blank"}}})

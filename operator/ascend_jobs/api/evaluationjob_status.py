@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ascend_jobs.api.base import Model
 from ascend_jobs.api.conditions import Condition
@@ -31,12 +31,17 @@ class Run(Model):
 
     number: int = Field(0, ge=0, description="From 1.")
     trigger: str = Field("", max_length=64, description="What started it: First, Schedule, TargetChanged, SpecChanged.")
-    try_number: int = Field(0, ge=0, description="Tries of its pod beyond the first.")
+    try_number: int = Field(
+        0, ge=0, description="Number of its present pod, from 0; rises with each failure and each suspension."
+    )
+    failures: int = Field(0, ge=0, description="Tries that failed; spec.backoffLimit is about these.")
     pod_seen: bool = Field(False, description="The pod of this try was seen.")
     spec_sha256: str = Field("", max_length=64, description="What of the spec it evaluates.")
     target_revision: str = Field("", max_length=128, description="Digest of what the target serves.")
     start_time: datetime | None = Field(None, description="When it was started.")
     completion_time: datetime | None = Field(None, description="When it ended.")
+    reason: str = Field("", max_length=128, description="Why it failed, CamelCase; empty when it did not.")
+    message: str = Field("", max_length=1024, description="Why it failed.")
 
 
 class Measured(Model):
@@ -116,12 +121,3 @@ class EvaluationJobStatus(Model):
     )
     start_time: datetime | None = Field(None, description="When the job was first dealt with.")
     completion_time: datetime | None = Field(None, description="When it was Complete or Failed.")
-
-
-def parse_status(raw: dict[str, Any]) -> EvaluationJobStatus:
-    """Read a status; top-level fields that cannot be read are left out (an older or newer operator wrote them)."""
-    try:
-        return EvaluationJobStatus.model_validate(raw)
-    except ValidationError as err:
-        bad = {str(e["loc"][0]) for e in err.errors() if e["loc"]}
-        return EvaluationJobStatus.model_validate({k: v for k, v in raw.items() if k not in bad})

@@ -1,10 +1,10 @@
-"""What specs of several kinds share: locations, quantities, resources, and how a spec that cannot be read is told."""
+"""What specs of several kinds share: locations, quantities, resources."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ascend_jobs.api.base import Model
 
@@ -35,9 +35,3 @@ class ImagePullSecret(Model):
     name: str = Field(
         min_length=1, max_length=253, description="Name of a Secret of type kubernetes.io/dockerconfigjson."
     )
-
-
-def spec_message(err: ValidationError) -> str:
-    """Return one line that names each field path and what is wrong with it."""
-    parts = [f"spec.{'.'.join(str(x) for x in e['loc'])}: {e['msg']}" for e in err.errors()[:5]]
-    return "; ".join(parts)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ascend_jobs import names
-from ascend_jobs.api.base import CustomObject, Metadata, Model
-from ascend_jobs.api.fields import NPU_COUNTS, ImagePullSecret, PvcUri, Resources, Uri, spec_message
-from ascend_jobs.api.finetunejob_status import FineTuneJobStatus, parse_status
+from ascend_jobs.api.base import CustomObject, Model
+from ascend_jobs.api.fields import NPU_COUNTS, ImagePullSecret, PvcUri, Resources, Uri
+from ascend_jobs.api.finetunejob_status import FineTuneJobStatus
 from ascend_jobs.api.schema import AnyOf, Opaque, RuleList
-from ascend_jobs.errors import SpecInvalid
 
 
 class DatasetFormat(StrEnum):
@@ -265,27 +264,11 @@ class FineTuneJob(CustomObject):
 
     kind: ClassVar[str] = names.FINE_TUNE_JOB
     short: ClassVar[str] = names.FINE_TUNE_SHORT
+    blank: ClassVar[dict[str, Any]] = {
+        "model": {"uri": "file:///blank"},
+        "dataset": {"uri": "file:///blank"},
+        "output": {"uri": "pvc://blank/blank"},
+    }
 
     spec: FineTuneJobSpec
     status: FineTuneJobStatus = Field(default_factory=FineTuneJobStatus)
-
-    @classmethod
-    def parse(cls, body: dict[str, Any]) -> Self:
-        """Read an object from the API server; raise SpecInvalid with the field path if the spec cannot be read."""
-        try:
-            spec = FineTuneJobSpec.model_validate(body.get("spec") or {})
-        except ValidationError as err:
-            raise SpecInvalid("SpecInvalid", spec_message(err)) from err
-        return cls(
-            metadata=Metadata.model_validate(body["metadata"]), spec=spec, status=parse_status(body.get("status") or {})
-        )
-
-    @classmethod
-    def without_spec(cls, body: dict[str, Any]) -> Self:
-        """Read only metadata and status; the spec is a blank, for jobs whose own cannot be read."""
-        blank = {
-            "model": {"uri": "file:///blank"},
-            "dataset": {"uri": "file:///blank"},
-            "output": {"uri": "pvc://blank/blank"},
-        }
-        return cls.parse({**body, "spec": blank})

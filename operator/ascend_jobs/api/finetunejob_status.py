@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ascend_jobs.api.base import Model
 from ascend_jobs.api.conditions import Condition
@@ -131,12 +131,3 @@ class FineTuneJobStatus(Model):
     artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = Field((), description="What the job made.")
     start_time: datetime | None = Field(None, description="When the job was first dealt with.")
     completion_time: datetime | None = Field(None, description="When it was Complete or Failed.")
-
-
-def parse_status(raw: dict[str, Any]) -> FineTuneJobStatus:
-    """Read a status; top-level fields that cannot be read are left out (an older or newer operator wrote them)."""
-    try:
-        return FineTuneJobStatus.model_validate(raw)
-    except ValidationError as err:
-        bad = {str(e["loc"][0]) for e in err.errors() if e["loc"]}
-        return FineTuneJobStatus.model_validate({k: v for k, v in raw.items() if k not in bad})

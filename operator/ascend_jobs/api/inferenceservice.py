@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ascend_jobs import names
-from ascend_jobs.api.base import CustomObject, Metadata, Model
-from ascend_jobs.api.fields import NPU_COUNTS, ImagePullSecret, Resources, Uri, spec_message
-from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus, parse_status
+from ascend_jobs.api.base import CustomObject, Model
+from ascend_jobs.api.fields import NPU_COUNTS, ImagePullSecret, Resources, Uri
+from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus
 from ascend_jobs.api.schema import AnyOf, Opaque, RuleList
-from ascend_jobs.errors import SpecInvalid
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][-._A-Za-z0-9/]*$")]
@@ -305,6 +304,7 @@ class InferenceService(CustomObject):
 
     kind: ClassVar[str] = names.INFERENCE_SERVICE
     short: ClassVar[str] = names.INFERENCE_SHORT
+    blank: ClassVar[dict[str, Any]] = {"model": {"uri": "file:///blank"}}
 
     spec: InferenceServiceSpec
     status: InferenceServiceStatus = Field(default_factory=InferenceServiceStatus)
@@ -313,19 +313,3 @@ class InferenceService(CustomObject):
     def served_name(self) -> str:
         """Model name in requests."""
         return self.spec.model.served_name or self.metadata.name
-
-    @classmethod
-    def parse(cls, body: dict[str, Any]) -> Self:
-        """Read an object from the API server; raise SpecInvalid with the field path if the spec cannot be read."""
-        try:
-            spec = InferenceServiceSpec.model_validate(body.get("spec") or {})
-        except ValidationError as err:
-            raise SpecInvalid("SpecInvalid", spec_message(err)) from err
-        return cls(
-            metadata=Metadata.model_validate(body["metadata"]), spec=spec, status=parse_status(body.get("status") or {})
-        )
-
-    @classmethod
-    def without_spec(cls, body: dict[str, Any]) -> Self:
-        """Read only metadata and status; the spec is a blank, for objects whose own cannot be read."""
-        return cls.parse({**body, "spec": {"model": {"uri": "file:///blank"}}})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ascend_jobs.api.base import Model
 from ascend_jobs.api.conditions import Condition
@@ -156,12 +156,3 @@ class InferenceServiceStatus(Model):
         (), description="The replicas, the first 64."
     )
     ready_time: datetime | None = Field(None, description="When it was first Ready.")
-
-
-def parse_status(raw: dict[str, Any]) -> InferenceServiceStatus:
-    """Read a status; top-level fields that cannot be read are left out (an older or newer operator wrote them)."""
-    try:
-        return InferenceServiceStatus.model_validate(raw)
-    except ValidationError as err:
-        bad = {str(e["loc"][0]) for e in err.errors() if e["loc"]}
-        return InferenceServiceStatus.model_validate({k: v for k, v in raw.items() if k not in bad})

@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 from ascend_jobs.api.conditions import (
-    Condition,
     ConditionStatus,
     ConditionType,
     Reason,
     condition,
-    set_condition,
 )
 from ascend_jobs.api.finetunejob_status import FineTuneJobStatus
 from ascend_jobs.decide.attempt import current_pods
-from ascend_jobs.decide.decision import Decision, Phase, Verdict
+from ascend_jobs.decide.decision import LONGEST_MESSAGE, Decision, Phase, Verdict, laid
 from ascend_jobs.decide.observed import Observed
 from ascend_jobs.decide.running import pod_counts
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
-_MESSAGE = 1024
 
 
 def status_of(observed: Observed, decision: Decision) -> FineTuneJobStatus:
     """Return the whole status: every condition is there from the first write on, Unknown where unknown."""
     job, recorded = observed.job, decision.status
     conditions = recorded.conditions
-    for type_, verdict in _verdicts(observed, decision).items():
-        conditions = set_condition(
-            conditions,
-            Condition(
-                type=type_,
-                status=verdict.status,
-                reason=verdict.reason,
-                message=verdict.message[:_MESSAGE],
-                observed_generation=job.metadata.generation,
-                last_transition_time=observed.now,
-            ),
-        )
+    conditions = laid(conditions, _verdicts(observed, decision), job.metadata, observed.now)
     same_attempt = recorded.attempt.number == job.status.attempt.number
     pods = current_pods(observed) if same_attempt else ()
     return recorded.evolve(
         observed_generation=job.metadata.generation,
         phase=decision.phase.value,
-        message=decision.message[:_MESSAGE],
+        message=decision.message[:LONGEST_MESSAGE],
         conditions=conditions,
         pods=pod_counts(job.spec.nodes, pods, recorded),
         start_time=recorded.start_time or observed.now,

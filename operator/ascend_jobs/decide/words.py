@@ -12,7 +12,8 @@ _LONGEST = 1000
 """Characters of a text that are kept."""
 _MOST = 2**53
 """The largest count; above it JSON numbers are not exact everywhere."""
-_ITEMS = 32
+_ITEMS = 64
+"""Criteria and metrics of an evaluation, at most (api/evaluationjob.py)."""
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?")
 """What metav1.Condition and Event take as a reason."""
 

@@ -6,12 +6,11 @@ from dataclasses import replace
 import pytest
 from ascend_jobs import names
 from ascend_jobs.api.conditions import ConditionType, is_true
-from ascend_jobs.api.finetunejob_status import parse_status
 from ascend_jobs.decide.finetune import plan
 from ascend_jobs.decide.observed import PodPhase, ProgressView
 from ascend_jobs.decide.plan import Create, Delete, DeleteJob, Kind, Update
 from ascend_jobs.desired.revision import attempt_revision
-from builders import FINE_TUNE_CONDITIONS, NOW, at, ended, make_child, make_job, make_observed, make_pod
+from builders import FINE_TUNE_CONDITIONS, NOW, at, ended, make_child, make_job, make_observed, make_pod, read_status
 
 PREPARED = {"documents": 10, "tokens": 100}
 STARTED = {"number": 0, "revision": "faq-ftj-0", "startTime": "2026-01-01T12:00:00Z", "allPodsSeen": True}
@@ -44,7 +43,7 @@ def actions(decided, type_, kind):
     ],
 )  # fmt: skip
 def test_restart(pods, attempt, number, counters):
-    status = parse_status(plan(observe(*pods, attempt=attempt)).status)
+    status = read_status(plan(observe(*pods, attempt=attempt)).status)
     assert status.attempt.number == number
     assert (status.restarts.program, status.restarts.platform) == counters
 
@@ -56,10 +55,10 @@ def test_a_restart_is_recorded_before_anything_is_done():
     ]
     decided = plan(observe(make_pod(0), ended(make_pod(1), 1, "boom"), status={"conditions": was}))
     assert decided.actions == ()
-    conditions = parse_status(decided.status).conditions
+    conditions = read_status(decided.status).conditions
     assert not is_true(conditions, ConditionType.RUNNING), "nothing of the new attempt runs yet"
     assert not is_true(conditions, ConditionType.RANK_TABLE_READY)
-    assert parse_status(decided.status).last_failure.message == "faq-ftj-0-worker-1: trainer exited with code 1: boom"
+    assert read_status(decided.status).last_failure.message == "faq-ftj-0-worker-1: trainer exited with code 1: boom"
 
 
 @pytest.mark.parametrize(
@@ -70,14 +69,14 @@ def test_ranks_that_ended_for_want_of_another_wait_for_the_cause(seconds, number
     symptom = ended(make_pod(0), 76, "rank 1 went away")
     symptom = replace(symptom, containers=tuple(replace(c, ended=NOW) for c in symptom.containers))
     decided = plan(observe(symptom, make_pod(1), now=at(seconds)))
-    status = parse_status(decided.status)
+    status = read_status(decided.status)
     assert (status.attempt.number, decided.requeue_after) == (number, wait)
     assert status.restarts.program == 0
 
 
 def test_a_rank_that_ended_well_stays_so_when_its_pod_is_collected():
     decided = plan(observe(make_pod(0), status={"succeededRanks": [1]}))
-    assert parse_status(decided.status).attempt.number == 0
+    assert read_status(decided.status).attempt.number == 0
     assert actions(decided, Create, Kind.POD) == []
 
 
@@ -107,7 +106,7 @@ def test_the_service_follows_the_attempt():
 
 def test_budget_spent_is_the_end():
     decided = plan(observe(make_pod(0), ended(make_pod(1), 1), status={"restarts": {"program": 6}}))
-    status = parse_status(decided.status)
+    status = read_status(decided.status)
     assert is_true(status.conditions, ConditionType.FAILED)
     assert is_true(status.conditions, ConditionType.STALLED), "kstatus: nothing goes on by itself"
     assert status.completion_time == NOW
@@ -118,7 +117,7 @@ def test_complete_with_what_rank_0_says():
         {"type": "adapter", "uri": "pvc://models/faq", "sha256": "ab", "sizeBytes": 3},
         {"type": "adapter", "uri": "pvc://elsewhere/x"}]}  # fmt: skip
     pods = [ended(make_pod(0), 0, json.dumps(words)), ended(make_pod(1), 0)]
-    status = parse_status(plan(observe(*pods)).status)
+    status = read_status(plan(observe(*pods)).status)
     assert is_true(status.conditions, ConditionType.COMPLETE)
     assert is_true(status.conditions, ConditionType.READY)
     assert [a.uri for a in status.artifacts] == ["pvc://models/faq"], "only what lies in the job's folders"
@@ -138,7 +137,7 @@ def test_progress_is_written_at_most_every_ten_seconds(seconds, step, wait):
     observed = observe(make_pod(0), make_pod(1), now=at(seconds), status=status,
                        changes={"progress": ProgressView(progress=line(5))})  # fmt: skip
     decided = plan(observed)
-    assert parse_status(decided.status).progress.step == step
+    assert read_status(decided.status).progress.step == step
     assert decided.requeue_after == wait
     assert decided.follow == ("faq-ftj-0-worker-0", "trainer")
 
@@ -153,23 +152,23 @@ def test_progress_is_written_at_most_every_ten_seconds(seconds, step, wait):
 def test_a_checkpoint_counts_only_in_the_jobs_own_workspace(uri, kept):
     checkpoint = {"step": 4, "uri": uri, "sha256": "ab", "time": "2026-01-01T12:00:00Z"}
     observed = observe(make_pod(0), make_pod(1), changes={"progress": ProgressView(line(5), None, checkpoint)})
-    assert (parse_status(plan(observed).status).last_checkpoint is not None) is kept
+    assert (read_status(plan(observed).status).last_checkpoint is not None) is kept
 
 
 def test_a_trainer_that_has_just_ended_does_not_look_like_one_that_starts():
     """Its container has exited, the pod's phase follows a moment later."""
     ending = replace(ended(make_pod(1), 0), phase=PodPhase.RUNNING)
-    status = parse_status(plan(observe(make_pod(0), ending)).status)
+    status = read_status(plan(observe(make_pod(0), ending)).status)
     assert status.phase == "Running"
     assert (status.pods.running, status.pods.pending) == (1, 0)
 
 
 def test_suspend_records_the_end_of_the_attempt_then_takes_the_pods_away():
     first = plan(observe(make_pod(0), make_pod(1), suspend=True))
-    assert (first.actions, parse_status(first.status).attempt.number) == ((), 1)
+    assert (first.actions, read_status(first.status).attempt.number) == ((), 1)
     second = plan(observe(make_pod(0), make_pod(1), suspend=True, attempt={"number": 1, "startTime": None}))
     assert len(actions(second, Delete, Kind.POD)) == 2
-    status = parse_status(second.status)
+    status = read_status(second.status)
     assert is_true(status.conditions, ConditionType.SUSPENDED)
     assert status.restarts.program == status.restarts.platform == 0
 
@@ -204,7 +203,7 @@ def test_a_job_that_is_being_deleted_gets_nothing():
 
 
 def test_every_condition_is_there_in_the_first_write():
-    status = parse_status(plan(make_observed()).status)
+    status = read_status(plan(make_observed()).status)
     assert [c.type for c in status.conditions] == FINE_TUNE_CONDITIONS
     assert all(c.observed_generation == 1 for c in status.conditions)
 
@@ -217,6 +216,6 @@ def test_an_output_that_already_holds_the_result_is_the_end_without_an_npu():
         "artifacts": [{"type": "adapter", "uri": "pvc://models/faq"}],
     }
     decided = plan(make_observed(make_job(), ended(make_pod(role="prepare"), 0, json.dumps(words))))
-    status = parse_status(decided.status)
+    status = read_status(decided.status)
     complete = next(c for c in status.conditions if c.type == "Complete")
     assert (complete.status, complete.reason) == ("True", "AlreadyComplete")

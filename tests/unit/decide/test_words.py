@@ -3,12 +3,10 @@
 import json
 
 import pytest
-from ascend_jobs.api.base import parse_leniently
-from ascend_jobs.api.finetunejob_status import FineTuneJobStatus
 from ascend_jobs.decide.finetune import plan
 from ascend_jobs.decide.observed import ContainerView
 from ascend_jobs.decide.words import count_of, last_words, reason_of
-from builders import ended, make_job, make_observed, make_pod
+from builders import ended, make_job, make_observed, make_pod, read_status
 
 
 def words(text: str) -> dict:
@@ -55,4 +53,4 @@ def test_counts(value, want):
 def test_a_prepare_pod_that_says_nonsense_does_not_stop_the_job(hostile):
     status = plan(make_observed(make_job(), ended(make_pod(role="prepare"), 0, json.dumps(hostile)))).status
     json.dumps(dict(status)).encode()
-    assert parse_leniently(FineTuneJobStatus, status).prepare.documents is not None
+    assert read_status(status).prepare.documents is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,18 +19,27 @@ from ascend_jobs.api.evaluationjob_status import (
 )
 from ascend_jobs.decide.words import count_of
 
+_UNTOLD = "the run's last words say nothing of it"
+_HEADLINE = 128
 
-def result_of(words: dict[str, Any], run: int, now: datetime) -> Result:
-    """Return what a run found (docs/contract.md, Evaluation)."""
+
+def result_of(words: dict[str, Any], run: int, now: datetime, wanted: Sequence[str]) -> Result:
+    """Return what a run found (docs/contract.md, Evaluation); `wanted` are the metrics of spec.acceptance.
+
+    What has to be accepted is so only when the run says it: a program without such last words has evaluated nothing.
+    """
     report, requests = _object(words.get("report")), _object(words.get("requests"))
-    accepted, verdict = words.get("accepted"), words.get("verdict")
+    accepted, verdict, criteria = words.get("accepted"), words.get("verdict"), _criteria(words.get("criteria"))
+    if wanted and not isinstance(accepted, bool):
+        accepted = False
+        criteria = [CriterionResult(metric=name[:128], accepted=False, message=_UNTOLD) for name in wanted]
     return Result(
         run=run,
         time=now,
-        accepted=accepted if isinstance(accepted, bool) else None,
+        accepted=accepted and all(c.accepted for c in criteria) if isinstance(accepted, bool) and wanted else None,
         verdict=verdict if verdict in ("Better", "Worse", "NoDifference") else None,
         metrics=_metrics(_object(words.get("metrics"))),
-        criteria=tuple(_criteria(words.get("criteria"))),
+        criteria=tuple(criteria),
         requests=Requests(total=count_of(requests, "total") or 0, failed=count_of(requests, "failed") or 0),
         report=Report(uri=_text(report.get("uri"), 2048), sha256=_text(report.get("sha256"), 128)),
     )
@@ -45,7 +55,9 @@ def remembered(status: EvaluationJobStatus, result: Result) -> EvaluationJobStat
         metrics=result.metrics[:8],
     )
     others = tuple(e for e in status.history if e.run != result.run)
-    headline = f"{result.metrics[0].name} {result.metrics[0].value:.4g}" if result.metrics else ""
+    first = result.metrics[0] if result.metrics else None
+    value = f" {first.value:.4g}" if first else ""
+    headline = f"{first.name[: _HEADLINE - len(value)]}{value}" if first else ""
     return status.evolve(result=result, headline=headline, history=(entry, *others)[:KEPT_RUNS])
 
 

@@ -13,18 +13,16 @@ from cronsim import CronSim
 
 from ascend_jobs import names
 from ascend_jobs.api.conditions import (
-    Condition,
     ConditionStatus,
     ConditionType,
     Reason,
     condition,
     is_true,
-    set_condition,
 )
 from ascend_jobs.api.evaluationjob import Change, EvaluationJob, SuiteType, Target
 from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus, EvaluationProgress, Run
 from ascend_jobs.api.inferenceservice import Schedule
-from ascend_jobs.decide.decision import Verdict
+from ascend_jobs.decide.decision import LONGEST_MESSAGE, Verdict, laid
 from ascend_jobs.decide.evaluation.observed import EvaluationObserved
 from ascend_jobs.decide.evaluation.result import remembered, result_of
 from ascend_jobs.decide.failure import Failure, pod_failure
@@ -40,7 +38,6 @@ _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, Condition
 _RETRY_SECONDS = 60.0
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 360.0
 """Seconds before another try of a run, doubled each time: as the Job controller does."""
-_MESSAGE = 1024
 
 
 class Phase(StrEnum):
@@ -106,7 +103,7 @@ def _decide_suspend(observed: EvaluationObserved) -> Decision | None:
         return None
     status = observed.job.status
     run = status.run
-    if run.number and run.completion_time is None and run.pod_seen:
+    if run.number and run.completion_time is None and (run.pod_seen or observed.pod_of_run() is not None):
         again = status.evolve(run=run.evolve(try_number=run.try_number + 1, pod_seen=False))
         return Decision(again, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true", requeue_after=0.0)
     doomed = tuple(Delete(Kind.POD, p.name, p.uid) for p in observed.pods if not p.finished and not p.deleting)
@@ -201,7 +198,7 @@ def _decide_next(observed: EvaluationObserved) -> Decision:
 def _ended(observed: EvaluationObserved) -> Decision:
     status, job = observed.job.status, observed.job
     failed = status.result is None or status.result.run != status.run.number
-    words = status.message if failed else _result_words(status)
+    words = (status.run.message or status.message) if failed else _result_words(status)
     leftovers = _old_pods(observed)
     if job.repeats:
         reason = Reason.WAITING_FOR_TRIGGER
@@ -244,29 +241,35 @@ def _seconds_to_schedule(observed: EvaluationObserved) -> float | None:
 def _succeeded(observed: EvaluationObserved, pod: PodView) -> Decision:
     status = observed.job.status
     words = last_words(pod.container(names.CONTAINER_EVALUATE))
-    result = result_of(words, status.run.number, observed.now)
+    wanted = [criterion.metric for criterion in observed.job.spec.acceptance]
+    result = result_of(words, status.run.number, observed.now, wanted)
     done = remembered(status, result).evolve(
         run=status.run.evolve(completion_time=observed.now), progress=None, completion_time=observed.now
     )
     message = _result_words(done)
     rejected = result.accepted is False
     event = Event(Reason.NOT_ACCEPTED if rejected else Reason.EVALUATED, message, warning=rejected)
-    phase = Phase.WAITING if observed.job.repeats else Phase.COMPLETE
+    outdated = status.run.spec_sha256 != evaluated_digest(observed.job)
+    phase = Phase.WAITING if observed.job.repeats else Phase.PENDING if outdated else Phase.COMPLETE
     return Decision(done, phase, Reason.EVALUATED, message, events=(event,), requeue_after=0.0)
 
 
 def _failed(observed: EvaluationObserved, failure: Failure) -> Decision:
     status, run = observed.job.status, observed.job.status.run
-    if failure.fatal or run.try_number >= observed.job.spec.backoff_limit:
+    if failure.fatal or run.failures >= observed.job.spec.backoff_limit:
         reason = failure.reason if failure.fatal else Reason.BACKOFF_LIMIT_EXCEEDED
-        done = status.evolve(run=run.evolve(completion_time=observed.now), progress=None, completion_time=observed.now)
+        told = {"reason": str(reason)[:128], "message": failure.message[:LONGEST_MESSAGE]}
+        ended = run.evolve(completion_time=observed.now, failures=run.failures + 1, **told)
+        done = status.evolve(run=ended, progress=None, completion_time=observed.now)
         event = Event(reason, failure.message, warning=True)
         phase = Phase.WAITING if observed.job.repeats else Phase.FAILED
         return Decision(done, phase, reason, failure.message, events=(event,), requeue_after=0.0)
     again = status.evolve(
-        run=run.evolve(try_number=run.try_number + 1, pod_seen=False), progress=None, message=failure.message[:_MESSAGE]
+        run=run.evolve(try_number=run.try_number + 1, failures=run.failures + 1, pod_seen=False),
+        progress=None,
+        message=failure.message[:LONGEST_MESSAGE],
     )
-    event = Event(failure.reason, f"run {run.number}, try {run.try_number + 1}: {failure.message}", warning=True)
+    event = Event(failure.reason, f"run {run.number}, failure {run.failures + 1}: {failure.message}", warning=True)
     return Decision(again, Phase.RUNNING, Reason.EVALUATING, failure.message, events=(event,), requeue_after=0.0)
 
 
@@ -305,12 +308,12 @@ def _is_settled(observed: EvaluationObserved) -> bool:
 
 def _delay_left(observed: EvaluationObserved) -> float:
     run, pods = observed.job.status.run, observed.pods
-    if run.try_number == 0:
+    if run.failures == 0:
         return 0.0
     ends = [c.ended for p in pods for c in p.containers if c.ended and p.role == names.ROLE_EVALUATE]
     if not ends:
         return 0.0
-    delay = min(_FIRST_DELAY * 2 ** min(run.try_number - 1, 10), _LONGEST_DELAY)
+    delay = min(_FIRST_DELAY * 2 ** min(run.failures - 1, 10), _LONGEST_DELAY)
     return max(0.0, (max(ends) + timedelta(seconds=delay) - observed.now).total_seconds())
 
 
@@ -388,6 +391,8 @@ def _runs(pod: PodView) -> bool:
 
 
 def _failed_reason(status: EvaluationJobStatus) -> str:
+    if status.run.reason:
+        return status.run.reason
     found = condition(status.conditions, ConditionType.FAILED)
     return found.reason if found is not None and found.status is _TRUE else Reason.BACKOFF_LIMIT_EXCEEDED
 
@@ -410,22 +415,11 @@ def _stalled(status: EvaluationJobStatus, reason: Reason | str, message: str, re
 def status_of(observed: EvaluationObserved, decision: Decision) -> EvaluationJobStatus:
     """Return the whole status: every condition is there from the first write on, Unknown where unknown."""
     job, conditions = observed.job, decision.status.conditions
-    for type_, verdict in _verdicts(decision).items():
-        conditions = set_condition(
-            conditions,
-            Condition(
-                type=type_,
-                status=verdict.status,
-                reason=verdict.reason,
-                message=verdict.message[:_MESSAGE],
-                observed_generation=job.metadata.generation,
-                last_transition_time=observed.now,
-            ),
-        )
+    conditions = laid(conditions, _verdicts(decision), job.metadata, observed.now)
     return decision.status.evolve(
         observed_generation=job.metadata.generation,
         phase=decision.phase.value,
-        message=decision.message[:_MESSAGE],
+        message=decision.message[:LONGEST_MESSAGE],
         conditions=conditions,
         accepted=_accepted(decision.status).status.value,
         start_time=decision.status.start_time or observed.now,
@@ -466,7 +460,7 @@ def _accepted(status: EvaluationJobStatus) -> Verdict:
 def _planned(observed: EvaluationObserved, decision: Decision) -> Plan:
     old = observed.job.status
     events = decision.events
-    news = old.phase != decision.phase or old.message != decision.message[:_MESSAGE]
+    news = old.phase != decision.phase or old.message != decision.message[:LONGEST_MESSAGE]
     if decision.phase is Phase.STALLED and news:
         events = (*events, Event(decision.reason, decision.message, warning=True))
     waiting = decision.reason == Reason.WAITING_FOR_SERVICE

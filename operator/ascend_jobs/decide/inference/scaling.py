@@ -79,7 +79,7 @@ def schedule_problem(schedule: Schedule) -> str | None:
         return f"cron: {error}; five fields are wanted, such as 0 20 * * *"
     try:
         ZoneInfo(schedule.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder, such as Asia
         return f"timeZone: {schedule.time_zone} is no IANA time zone, such as Asia/Shanghai"
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ascend_jobs import names
-from ascend_jobs.api.conditions import Condition, ConditionStatus, ConditionType, Reason, condition, set_condition
+from ascend_jobs.api.conditions import ConditionStatus, ConditionType, Reason, condition
 from ascend_jobs.api.inferenceservice_status import (
     SHOWN_REPLICAS,
     InferenceServiceStatus,
@@ -11,7 +11,7 @@ from ascend_jobs.api.inferenceservice_status import (
     ReplicaStatus,
     RevisionStatus,
 )
-from ascend_jobs.decide.decision import Verdict
+from ascend_jobs.decide.decision import LONGEST_MESSAGE, Verdict, laid
 from ascend_jobs.decide.inference.candidate import waiting_words
 from ascend_jobs.decide.inference.decision import Phase, ServiceDecision
 from ascend_jobs.decide.inference.exposure import PUBLIC
@@ -20,7 +20,6 @@ from ascend_jobs.decide.inference.workloads import is_ready, replicas
 from ascend_jobs.desired.inference.workloads import pod_selector
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
-_MESSAGE = 1024
 _SETTLED = (Phase.READY, Phase.SUSPENDED, Phase.STALLED, Phase.SCALED_TO_ZERO)
 
 
@@ -28,18 +27,7 @@ def status_of(observed: ServiceObserved, decision: ServiceDecision) -> Inference
     """Return the whole status: every condition is there from the first write on, Unknown where unknown."""
     service, recorded = observed.service, decision.status
     conditions = recorded.conditions
-    for type_, verdict in _verdicts(observed, decision).items():
-        conditions = set_condition(
-            conditions,
-            Condition(
-                type=type_,
-                status=verdict.status,
-                reason=verdict.reason,
-                message=verdict.message[:_MESSAGE],
-                observed_generation=service.metadata.generation,
-                last_transition_time=observed.now,
-            ),
-        )
+    conditions = laid(conditions, _verdicts(observed, decision), service.metadata, observed.now)
     table = _table(observed, recorded)
     canary = recorded.canary_revision.number if recorded.canary_revision is not None else 0
     stable = [replica for replica in table if replica.revision != canary]
@@ -48,7 +36,7 @@ def status_of(observed: ServiceObserved, decision: ServiceDecision) -> Inference
     return recorded.evolve(
         observed_generation=service.metadata.generation,
         phase=decision.phase.value,
-        message=decision.message[:_MESSAGE],
+        message=decision.message[:LONGEST_MESSAGE],
         url=_url(observed, serving) if serving is not None else None,
         served_name=service.served_name,
         engine=serving.engine if serving is not None else None,
