@@ -113,9 +113,7 @@ def test_a_spec_that_cannot_be_read_is_told_by_its_path():
     body = make_body(spec={"npusPerNode": "many"})
     with pytest.raises(SpecInvalid, match=r"spec\.npusPerNode: ") as caught:
         FineTuneJob.parse(body)
-    status = parse_leniently(
-        FineTuneJobStatus, unreadable(body["metadata"], {"attempt": {"number": 3}}, caught.value, NOW)
-    )
+    status = read_status(unreadable(body["metadata"], {"attempt": {"number": 3}}, caught.value, NOW))
     assert condition(status.conditions, ConditionType.STALLED).reason == Reason.SPEC_INVALID
     assert status.attempt.number == 3, "what was recorded stays"
 
