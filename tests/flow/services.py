@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from ascend_jobs import names
+from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus
 from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus
 from ascend_jobs.cluster.store import Key
 from ascend_jobs.cluster.verbs import CHILDREN, JOBS, PODS
@@ -211,6 +212,12 @@ class ServiceLife(Life):
                 assert {c.type for c in status.conditions} >= {"Ready", "Stalled", "Reconciling", "Progressing"}
                 ready = next(c for c in status.conditions if c.type == "Ready")
                 assert not (ready.status == "True" and status.revision is None)
+        for body in self.api.all(EVJ):
+            if raw := body.get("status"):
+                found = EvaluationJobStatus.model_validate(raw)
+                true = {c.type for c in found.conditions if c.status == "True"}
+                assert not {"Complete", "Failed"} <= true
+                assert not {"Stalled", "Reconciling"} <= true
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

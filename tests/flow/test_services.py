@@ -196,6 +196,7 @@ async def test_an_upgrade_with_another_default_image_changes_nothing(life):
     [
         ({"scaling": {"schedules": [{"cron": "61 * * * *", "minReplicas": 0}]}}, "spec.scaling.schedules[0].cron"),
         ({"scaling": {"schedules": [{"cron": "0 * * * *", "timeZone": "Mars/Base", "minReplicas": 0}]}}, "Mars/Base"),
+        ({"scaling": {"schedules": [{"cron": "0 * * * *", "timeZone": "Asia", "minReplicas": 0}]}}, "timeZone"),
         ({"serving": {"engineArgs": {"max-model-length": 3}}}, "spec.serving.engineArgs.max-model-length"),
         (
             {"serving": {"engine": "vllm-ascend"}, "model": {"uri": "pvc://m/x", "quantization": {"method": "q8_0"}}},
