@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from ascend_jobs import names
 from ascend_jobs.decide.inference.observed import TrafficView
 
+_DIGITS = 15
+"""Of the largest count that is believed; above 2**53 JSON numbers are not exact everywhere."""
 _VERSIONS = (names.TRACK_STABLE, names.TRACK_CANARY)
 
 
@@ -32,4 +34,4 @@ def parse_traffic(page: str) -> Mapping[str, TrafficView]:
 
 def _number(row: Mapping[str, str], name: str) -> int:
     text = row.get(name) or "0"
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else 0
