@@ -18,6 +18,8 @@ LONGEST_SECONDS = 3600
 _SHARES = 10_000
 """Parts that a request falls into, by its header's hash or by chance: 0.01 percent each."""
 _CONNECTIONS = 4096
+"""Of which some are kept for the kubelet and for who reads the counts: a busy proxy is not a dead one."""
+_KEPT_CONNECTIONS = 96
 _THREADS = 2
 """HAProxy takes a thread a core when it is not told; nodes of NPUs have 192 cores."""
 
@@ -100,6 +102,7 @@ def _public(config: ProxyConfig) -> str:
     lines = [
         "frontend public",
         f'    bind "${{LISTEN}}:{config.port}" v4v6{_certificate(config)}',
+        f"    maxconn {_CONNECTIONS - _KEPT_CONNECTIONS}",
         "    log global",
         "    option httplog",
         "    option dontlog-normal",
