@@ -121,3 +121,185 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{good}: FineTuneJob/faq valid" in out.out
     assert f"{bad}:21: spec.training.hyperparameters.epoch: is no known field" in out.out
     assert "none.yaml" in out.err
+
+
+JOB = yaml.safe_dump(SMALLEST)
+SERVICE = """\
+---
+apiVersion: ascendjobs.io/v1alpha1
+kind: InferenceService
+metadata: {name: faq, namespace: default}
+spec:
+  model:
+    fromJob: faq
+"""
+EVALUATION = """\
+---
+apiVersion: ascendjobs.io/v1alpha1
+kind: EvaluationJob
+metadata: {name: faq, namespace: default}
+spec:
+  target:
+    service: faq
+  suites:
+  - {name: ceval, uri: "pvc://eval/ceval"}
+"""
+
+
+def with_line(text: str, after: str, line: str) -> str:
+    """Return a text with a line below another, as deep as that one unless it brings its own blanks."""
+    found = next(known for known in text.splitlines() if known.strip() == after)
+    indent = "" if line.startswith(" ") else found[: len(found) - len(found.lstrip())]
+    return text.replace(found, f"{found}\n{indent}{line}", 1)
+
+
+def test_one_file_with_all_three() -> None:
+    report = check_text(JOB + SERVICE + EVALUATION)
+    assert (report.problems, report.notes) == ((), ())
+    assert report.objects == ("FineTuneJob/faq", "InferenceService/faq", "EvaluationJob/faq")
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[3] / "examples").glob("*.yaml")), ids=lambda f: f.name)
+def test_our_own_examples(file: Path) -> None:
+    assert check_text(file.read_text()).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "words"),
+    [
+        pytest.param("uri: pvc://m/x", "spec.model", "give either uri or fromJob", id="rule"),
+        pytest.param("    servedName: ' '", "spec.model.servedName", "does not match", id="structure"),
+        pytest.param(
+            'adapters: [{name: faq, uri: "pvc://m/a"}]', "spec.model.adapters[0].name", "served already", id="adapter"
+        ),
+        pytest.param(
+            '  scaling: {schedules: [{cron: "0 25 * * *", minReplicas: 1}]}',
+            "spec.scaling.schedules[0].cron",
+            "Bad hour",
+            id="cron",
+        ),
+        pytest.param(
+            "  serving: {engine: vllm-ascend, engineArgs: {max-num-batchd-tokens: 1}}",
+            "spec.serving.engineArgs.max-num-batchd-tokens",
+            "did you mean max-num-batched-tokens",
+            id="argument-of-vllm",
+        ),
+        pytest.param(
+            "  serving: {engine: vllm-ascend, parallelism: {tensor: 3}}", "spec.serving.parallelism", "3", id="shape"
+        ),
+        pytest.param("quantization: {method: w8a8}", "", "", id="fits-one-engine-that-may-be-the-default"),
+    ],
+)
+def test_services(line: str, field: str, words: str) -> None:
+    problems = check_text(JOB + with_line(SERVICE, "fromJob: faq", line)).problems
+    if not field:
+        assert problems == ()
+    else:
+        assert any(p.field.startswith(field) and words in p.message for p in problems), problems
+
+
+def test_engines_of_their_own_kind_refuse_quantization() -> None:
+    text = with_line(
+        with_line(SERVICE, "fromJob: faq", "quantization: {method: w8a8}"), "spec:", "  serving: {engine: cpu}"
+    )
+    (problem,) = check_text(text).problems
+    assert problem.field == "spec.model.quantization.method"
+
+
+def test_an_adapter_of_a_job_is_blamed_on_the_job() -> None:
+    """What is served of a job counts as an adapter to the engine; users wrote no adapters."""
+    custom = "  serving: {engine: custom, command: [x], port: 80}"
+    (problem,) = check_text(JOB + with_line(SERVICE, "spec:", custom)).problems
+    assert "engine custom" in problem.message
+    taken = with_line(
+        SERVICE, "fromJob: faq", "adapters: [{name: legal, uri: 'pvc://a/b'}, {name: faq-base, uri: 'pvc://a/c'}]"
+    )
+    (problem,) = check_text(JOB + with_line(taken, "spec:", "  serving: {engine: cpu}")).problems
+    assert problem.field == "spec.model.adapters[1].name"
+    assert "already the name of the model" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "words"),
+    [
+        pytest.param("model: faq-base", "", "", id="base-model"),
+        pytest.param("model: legal", "spec.target.model", "it serves faq-base, faq", id="model"),
+        pytest.param('  triggers: {schedule: "0 25 * * *"}', "spec.triggers.schedule", "Bad hour", id="cron"),
+        pytest.param(
+            "  triggers: {timeZone: Mars/X, schedule: '0 2 * * *'}", "spec.triggers.timeZone", "IANA", id="zone"
+        ),
+        pytest.param(
+            "  suspend: true\n  triggers: {schedule: '0 2 * *'}", "spec.triggers.schedule", "", id="suspended"
+        ),
+        pytest.param("  acceptance: [{metric: ceval.accuracy}]", "spec.acceptance[0]", "give min", id="rule"),
+    ],
+)
+def test_evaluations(line: str, field: str, words: str) -> None:
+    problems = check_text(JOB + SERVICE + with_line(EVALUATION, "service: faq", line)).problems
+    assert [p.field for p in problems] == ([field] if field else [])
+    assert all(words in p.message for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "words"),
+    [
+        pytest.param(SERVICE, 7, "spec.model.fromJob", "ftj/faq is not in this file", id="job"),
+        pytest.param(EVALUATION, 7, "spec.target.service", "aisvc/faq is not in this file", id="service"),
+        pytest.param(
+            JOB + SERVICE.replace("fromJob: faq", "fromJob: fqa"), 19, "spec.model.fromJob", "(faq is)", id="near-name"
+        ),
+        pytest.param(
+            JOB + SERVICE.replace("default", "other"),
+            19,
+            "spec.model.fromJob",
+            "another namespace (default)",
+            id="place",
+        ),
+    ],
+)
+def test_names_that_lead_out_of_the_file_are_noted(text: str, line: int, field: str, words: str) -> None:
+    report = check_text(text)
+    assert report.problems == ()
+    (note,) = report.notes
+    assert (note.line, note.field) == (line, field)
+    assert words in note.message
+
+
+def test_what_is_wrong_by_itself_can_be_named() -> None:
+    report = check_text(yaml.safe_dump(made({"spec.model": None})) + SERVICE)
+    assert [p.field for p in report.problems] == ["spec"]
+    assert report.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        pytest.param(SERVICE + SERVICE, 11, "InferenceService faq is in the file twice", id="twice"),
+        pytest.param(
+            with_line(EVALUATION, "spec:", '  output: {uri: "pvc://r/a"}')
+            + with_line(EVALUATION.replace("name: faq,", "name: b,"), "spec:", '  output: {uri: "pvc://r/a/"}'),
+            16,
+            "is the output of evj/faq",
+            id="same-output",
+        ),
+    ],
+)
+def test_documents_that_contradict_each_other(text: str, line: int, words: str) -> None:
+    (problem,) = check_text(text).problems
+    assert problem.line == line
+    assert words in problem.message
+
+
+def test_names_that_the_server_makes_are_never_twice() -> None:
+    made_names = JOB.replace("name: faq", "generateName: faq-")
+    assert check_text(f"{made_names}---\n{made_names}").problems == ()
+
+
+def test_notes_do_not_change_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "service.yaml"
+    path.write_text(SERVICE)
+    assert main(["validate", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{path}:7: spec.model.fromJob: ftj/faq is not in this file")
+    assert lines[0].endswith("(note)")
+    assert lines[1] == f"{path}: InferenceService/faq valid"
