@@ -1,0 +1,67 @@
+"""Edits by position, the findings beside them, and how a text takes edits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """The upstream tool's words in change_list.csv."""
+
+    INSERT = "INSERT"
+    MODIFY = "MODIFY"
+    DELETE = "DELETE"
+
+
+@dataclass(frozen=True, order=True)
+class Edit:
+    """Replace text[start:end]; `line` and `end_line` count from 1 in the original file."""
+
+    start: int
+    end: int
+    text: str
+    rule: str
+    operation: Operation
+    message: str
+    line: int
+    end_line: int
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """What a rule saw and left alone: where, what, and what a person has to do."""
+
+    path: str
+    line: int
+    end_line: int
+    rule: str
+    name: str
+    severity: str
+    message: str
+    remedy: str
+
+
+def compatible(edits: Iterable[Edit]) -> list[Edit]:
+    """Return the edits in order of position without doubles and without those that overlap an earlier, longer one."""
+    kept: list[Edit] = []
+    for edit in sorted(set(edits), key=lambda e: (e.start, e.end != e.start, -e.end, e.rule)):
+        if kept and (edit.start < kept[-1].end or (edit.start, edit.end, edit.text) == _place(kept[-1])):
+            continue
+        kept.append(edit)
+    return kept
+
+
+def _place(edit: Edit) -> tuple[int, int, str]:
+    return edit.start, edit.end, edit.text
+
+
+def apply_edits(text: str, edits: Iterable[Edit]) -> str:
+    """Return the text with compatible edits made."""
+    parts: list[str] = []
+    position = 0
+    for edit in edits:
+        parts += [text[position : edit.start], edit.text]
+        position = edit.end
+    return "".join([*parts, text[position:]])
