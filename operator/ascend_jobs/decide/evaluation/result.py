@@ -90,3 +90,17 @@ def _object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - a JSON value
 
 def _text(value: Any, longest: int) -> str:  # noqa: ANN401 - a JSON value
     return value[:longest] if isinstance(value, str) else ""
+
+
+def result_words(status: EvaluationJobStatus) -> str:
+    """Return what the last complete run found, one line for people."""
+    result = status.result
+    if result is None:
+        return ""
+    parts = [f"{m.name} {m.value:.4g}" for m in result.metrics[:3]]
+    parts += [f"not accepted: {c.message or c.metric}" for c in result.criteria if not c.accepted][:2]
+    if result.verdict:
+        parts.append(f"against the baseline: {result.verdict}")
+    if result.requests.failed:
+        parts.append(f"{result.requests.failed} of {result.requests.total} requests failed")
+    return "; ".join(parts) or f"run {result.run} is complete"
