@@ -27,7 +27,7 @@ def rewrite_auto(path: str, raw: bytes, project: Project, entries: frozenset[str
     Raises Unreadable and NotCompiling as rewrite() does.
     """
     source = parse_source(path, raw)
-    context = Context(source, Names(source.tree), project)
+    context = Context(source, Names(source.tree, path), project)
     for node in list(context.names.parents):
         _look(context, node)
     if path in entries or (not entries and is_entry(source)):

@@ -1,17 +1,16 @@
-"""What the names in a file stand for, as far as the rewrite needs to be sure: a scope of each node, and its imports.
-
-A name is known if it is bound in one way only in its scope: by an import, or by one plain assignment from a known
-name. A parameter, a loop variable or a second binding makes it unknown, and unknown names are not edited.
-"""
+"""What the rewrite asks of a file's names: the scan's paths at each node, and who stands around a node."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-_Scope = ast.Module | ast.ClassDef | _Function
-_Named = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler
+from ascend_runtime.migrate.scan import scan_tree
+
+_PROJECT = "<project>"
+"""Root of the project's own modules: no name of it can be taken for one of torch."""
+
+_Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _CANONICAL = {
     "torch.cuda.amp.autocast_mode.": "torch.cuda.amp.",
     "torch.cuda.amp.grad_scaler.": "torch.cuda.amp.",
@@ -24,45 +23,41 @@ _CANONICAL = {
 
 
 class Names:
-    """Names of one file; raises nothing."""
+    """Names of one file; raises nothing on a parsed tree but RecursionError for one nested beyond Python's limit."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.parents: dict[ast.AST, ast.AST] = {}
-        self._bound: dict[tuple[ast.AST, str], list[ast.AST | str | None]] = {}
-        self.imported: set[str] = set()
-        for parent in ast.walk(tree):
-            for child in ast.iter_child_nodes(parent):
-                self.parents[child] = parent
-        for node in ast.walk(tree):
-            for scope, name, value in self._bindings(node):
-                self._bound.setdefault((scope, name), []).append(value)
+    def __init__(self, tree: ast.Module, path: str = "file.py") -> None:
+        """Scan the tree; `path` is the file's place in the project."""
+        parts = [_PROJECT, *path.removesuffix(".py").split("/")]
+        is_package = parts[-1] == "__init__"
+        self.scan = scan_tree(tree, ".".join(parts[:-1] if is_package else parts), is_package=is_package)
+        self._paths = {(use.line, use.column, use.end_line, use.end_column): use.path for use in self.scan.uses}
+        self.parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
 
-    def dotted(self, node: ast.AST | None, depth: int = 0) -> str | None:
-        """Return the canonical dotted name of an expression (`torch.cuda.amp.autocast`), or None if unknown."""
-        if depth > 20:
-            return None
-        if isinstance(node, ast.Attribute):
-            base = self.dotted(node.value, depth + 1)
-            return canonical(f"{base}.{node.attr}") if base else None
-        if not isinstance(node, ast.Name):
-            return None
-        values = self.values(node)
-        if len({value if isinstance(value, str) else id(value) for value in values}) != 1:
-            return None
-        value = values[0]
-        return canonical(value) if isinstance(value, str) else self.dotted(value, depth + 1)
+    def path(self, node: ast.AST | None) -> str | None:
+        """Return the scan's path of a name or a chain of attributes; None if it is not known."""
+        dropped = 0
+        while isinstance(node, ast.Attribute | ast.Name):
+            place = (node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0)
+            if place in self._paths:
+                parts = self._paths[place].rsplit(".", dropped)
+                return parts[0] if len(parts) == dropped + 1 else None
+            parent = self.parents.get(node)
+            if not isinstance(parent, ast.Attribute):
+                return self._outside(node, dropped)
+            node, dropped = parent, dropped + 1
+        return None
 
-    def values(self, name: ast.Name) -> list[ast.AST | str | None]:
-        """Return all that is bound to the name in the innermost scope that binds it."""
-        for scope in self.scopes(name):
-            if found := self._bound.get((scope, name.id)):
-                return found
-        return []
+    def dotted(self, node: ast.AST | None) -> str | None:
+        """Return the canonical dotted name of an expression (`torch.cuda.amp.autocast`), if it comes from an import."""
+        path = self.path(node)
+        if path is None or path.startswith(("?", _PROJECT)) or "(" in path or "[" in path:
+            return None
+        return canonical(path)
 
     def scopes(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Yield the scopes a name in this place is looked up in, innermost first; classes count for their own body."""
+        """Yield the scopes around a node, innermost first; a class counts only for its own body."""
         first = True
-        current: ast.AST | None = self.parents.get(node)
+        current = self.parents.get(node)
         while current is not None:
             if isinstance(current, _Scope) and (first or not isinstance(current, ast.ClassDef)):
                 yield current
@@ -76,34 +71,47 @@ class Names:
             current = self.parents.get(current)
         return current
 
-    def _bindings(self, node: ast.AST) -> Iterator[tuple[ast.AST, str, ast.AST | str | None]]:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from self._imports(node)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield self._scope(node), node.id, self._assigned(node)
-        elif isinstance(node, ast.arg):
-            yield self.parents[self.parents[node]], node.arg, None
-        elif isinstance(node, _Named) and node.name:
-            yield self._scope(node), node.name, None
+    def assigned(self, name: str) -> list[ast.expr]:
+        """Return all values the file assigns to a plain name, in any scope."""
+        return [
+            node.value
+            for node in self.parents
+            if isinstance(node, ast.Assign)
+            and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+        ]
 
-    def _imports(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[ast.AST, str, str]]:
-        scope = self._scope(node)
-        if isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            self.imported.add(module)
-            for alias in node.names:
-                yield scope, alias.asname or alias.name, f"{module}.{alias.name}"
-            return
-        for alias in node.names:
-            self.imported.add(alias.name)
-            yield scope, *((alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0],) * 2)
+    def is_torch_object(self, node: ast.AST) -> bool:
+        """Tell whether an expression surely gives a tensor or a module: made by torch, or by a module of this file."""
+        path = self.path(node) or ""
+        if path.startswith(("torch.Tensor()", "torch.nn.")) or path.endswith(".<forward>"):
+            return "()" in path or path.endswith(".<forward>")
+        maker, made, _ = path.partition("()")
+        own = self.scan.classes.get(maker.removeprefix(f"{self.scan.module}."))
+        if made and own and any(base.startswith("torch.nn.") for base in own.bases):
+            return path == f"{maker}()"
+        return bool(made) and maker.startswith("torch.") and maker.rpartition(".")[2] in _FACTORIES
 
-    def _assigned(self, node: ast.Name) -> ast.AST | None:
-        parent = self.parents[node]
-        return parent.value if isinstance(parent, ast.Assign | ast.AnnAssign | ast.NamedExpr) else None
+    def _outside(self, node: ast.AST, dropped: int) -> str | None:
+        """Return the path of a chain the scan does not visit (an annotation), by the module's own names."""
+        attributes: list[str] = []
+        while isinstance(node, ast.Attribute):
+            attributes.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name) or not self._is_annotation(node):
+            return None
+        whole = ".".join([self.scan.names.get(node.id, "?"), *reversed(attributes)])
+        return whole.rsplit(".", dropped)[0]
 
-    def _scope(self, node: ast.AST) -> ast.AST:
-        return next(self.scopes(node), node)
+    def _is_annotation(self, node: ast.AST) -> bool:
+        current, parent = node, self.parents.get(node)
+        while isinstance(parent, ast.expr):
+            current, parent = parent, self.parents.get(parent)
+        return current in (getattr(parent, "annotation", None), getattr(parent, "returns", None))
+
+
+_FACTORIES = frozenset(
+    {"zeros", "ones", "rand", "randn", "empty", "full", "tensor", "arange", "zeros_like", "ones_like"}
+)
 
 
 def canonical(dotted: str) -> str:

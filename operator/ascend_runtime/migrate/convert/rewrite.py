@@ -33,7 +33,7 @@ class NotCompiling(Exception):
 def rewrite(path: str, raw: bytes, project: Project) -> Converted:
     """Convert one file; raises Unreadable for a file that cannot be read and NotCompiling for a fault of ours."""
     source = parse_source(path, raw)
-    context = Context(source, Names(source.tree), project)
+    context = Context(source, Names(source.tree, path), project)
     visit(context)
     insert_import(context)
     return finish(context, raw)

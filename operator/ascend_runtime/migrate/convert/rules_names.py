@@ -68,7 +68,7 @@ def _whole(context: Context, node: ast.Attribute, dotted: str) -> None:
     while isinstance(root, ast.Attribute):
         root = root.value
     target = npu_name(dotted)
-    if target and isinstance(root, ast.Name) and context.names.values(root)[:1] in (["torch"], ["torch.distributed"]):
+    if target and isinstance(root, ast.Name) and context.names.dotted(root) in ("torch", "torch.distributed"):
         context.replace(rule_of(dotted), node, context.source.span(node), target, f"change {dotted} to {target}")
 
 
@@ -87,48 +87,13 @@ def _cuda_method(context: Context, node: ast.Attribute) -> None:
     parent = context.names.parents.get(node)
     called = isinstance(parent, ast.Call) and parent.func is node
     chosen = isinstance(parent, ast.IfExp) and _is_function(context, parent)
-    if called or chosen or _is_torch_object(context, node.value):
+    if called or chosen or context.names.is_torch_object(node.value):
         _rename(context, node, "npu", "cuda-call")
 
 
 def _is_function(context: Context, node: ast.IfExp) -> bool:
     parent = context.names.parents.get(node)
     return isinstance(parent, ast.Call) and parent.func is node
-
-
-def _is_torch_object(context: Context, node: ast.AST, depth: int = 0) -> bool:
-    """Tell whether an expression surely gives a tensor or a module: made by torch, or by a method of one."""
-    if depth > 5:
-        return False
-    if isinstance(node, ast.Name):
-        values = context.names.values(node)
-        return bool(values) and all(v is not None and _is_torch_value(context, v, depth) for v in values)
-    return _is_torch_value(context, node, depth)
-
-
-def _is_torch_value(context: Context, value: ast.AST | str, depth: int) -> bool:
-    if isinstance(value, str):
-        return False
-    if isinstance(value, ast.Name):
-        return _is_torch_object(context, value, depth + 1)
-    if not isinstance(value, ast.Call):
-        return (context.names.dotted(value) or "") in ("torch.Tensor", "torch.nn.Module")
-    if (context.names.dotted(value.func) or "").startswith(
-        ("torch.nn.", "torch.zeros", "torch.ones", "torch.rand", "torch.tensor")
-    ):
-        return True
-    if isinstance(value.func, ast.Name):
-        return value.func.id in _modules(context)
-    return isinstance(value.func, ast.Attribute) and _is_torch_object(context, value.func.value, depth + 1)
-
-
-def _modules(context: Context) -> set[str]:
-    """Names of the classes of this file that are torch modules: their base is torch.nn.Module."""
-    return {
-        node.name
-        for node in context.source.tree.body
-        if isinstance(node, ast.ClassDef) and any(context.names.dotted(b) == "torch.nn.Module" for b in node.bases)
-    }
 
 
 def class_body(context: Context, node: ast.ClassDef) -> None:

@@ -107,8 +107,8 @@ def _is_key_argument(context: Context, call: ast.Call, node: ast.Constant) -> bo
     return call.args[0] is node
 
 
-def _is_device_table(context: Context, node: ast.AST) -> bool:
-    values = context.names.values(node) if isinstance(node, ast.Name) else [node]
+def _is_device_table(context: Context, node: ast.expr) -> bool:
+    values: list[ast.expr] = context.names.assigned(node.id) if isinstance(node, ast.Name) else [node]
     return bool(values) and all(isinstance(value, ast.Dict) and _has_devices(value) for value in values)
 
 

@@ -80,7 +80,7 @@ def _one(path: str, raw: bytes, project: Project, options: Options) -> Converted
     if not options.main or path != options.main:
         return rewrite(path, raw, project)
     source = parse_source(path, raw)
-    context = Context(source, Names(source.tree), project)
+    context = Context(source, Names(source.tree, path), project)
     visit(context)
     insert_import(context)
     distribute(context, options.model)
