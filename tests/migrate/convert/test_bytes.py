@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ascend_runtime.migrate.convert.context import Project
 from ascend_runtime.migrate.convert.rewrite import rewrite
 from ascend_runtime.migrate.convert.source import Unreadable

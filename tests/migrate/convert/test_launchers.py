@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ascend_runtime.migrate.convert.launchers import is_launcher, rewrite_launcher
 
 

@@ -96,9 +96,7 @@ CHANGED = [
         id="to-keywords-in-any-order",
     ),
     # names under torch.cuda
-    pytest.param(
-        "import torch as T\nT.cuda.synchronize()\n", NPU + "import torch as T\nT.npu.init()\n", id="alias"
-    ),
+    pytest.param("import torch as T\nT.cuda.synchronize()\n", NPU + "import torch as T\nT.npu.init()\n", id="alias"),
     pytest.param("from torch.cuda import amp, Event\n", NPU + "from torch_npu.npu import amp, Event\n", id="from-cuda"),
     pytest.param(
         "from torch.cuda.amp import autocast as ac\nac()\n",
