@@ -6,6 +6,8 @@ Imports nothing of ours, so the operator, the runtime in job pods and the emulat
 
 from __future__ import annotations
 
+import hashlib
+
 GROUP = "ascendjobs.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -159,6 +161,7 @@ EMULATED_LABEL = f"{GROUP}/emulated"
 EMULATED_FAULTS = f"emulator.{GROUP}/faults"
 """Node annotation: JSON object, chip number -> {"code": "80E01801", "level": "RestartNPU", "time": Unix seconds}."""
 
+_LONGEST_SET = 52
 MAX_JOB_NAME = 40
 """Longest job name: the longest child's name then stays a DNS label of 63 characters."""
 
@@ -204,8 +207,15 @@ def inspect_name(base: str, revision: int, number: int) -> str:
 
 
 def replica_name(base: str, revision: int, replica: int) -> str:
-    """Return the name of the StatefulSet that is one replica of several pods."""
-    return f"{base}-{revision}-{replica}"
+    """Return the name of the StatefulSet that is one replica of several pods, at most 52 characters.
+
+    Its pods carry it with a hash of up to 11 more as a label (controller-revision-hash), which takes 63.
+    """
+    name = f"{base}-{revision}-{replica}"
+    if len(name) <= _LONGEST_SET:
+        return name
+    end = f"{hashlib.sha256(base.encode()).hexdigest()[:6]}-{revision}-{replica}"
+    return f"{base[: _LONGEST_SET - len(end) - 1].rstrip('-')}-{end}"
 
 
 def stable_name(base: str) -> str:
