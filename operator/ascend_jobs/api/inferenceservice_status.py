@@ -90,6 +90,7 @@ class Load(Model):
     requests_running: float = Field(0, ge=0, description="Requests being answered.")
     requests_waiting: float = Field(0, ge=0, description="Requests in the queues.")
     kv_cache_usage: float = Field(0, ge=0, description="Share of the KV cache in use, mean, 0 to 1.")
+    time: datetime | None = Field(None, description="When this was written, at most every 30 s.")
 
 
 class ScalingStatus(Model):

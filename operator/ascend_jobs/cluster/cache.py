@@ -47,6 +47,7 @@ class Cache:
         self._uids: dict[Key, str] = {}
         self._rivals: dict[str, dict[str, tuple[Key, RivalView]]] = {}
         self._needs = Needs()
+        self._made: dict[str, dict[str, Key]] = {}
         self._ended: OrderedDict[Key, set[str]] = OrderedDict()
         self._reported: dict[str, float] = {}
 
@@ -73,6 +74,12 @@ class Cache:
     def rivals(self, namespace: str, uid: str) -> tuple[RivalView, ...]:
         """Return the other jobs of a namespace that are not terminal."""
         return tuple(rival for _, rival in self._rivals.get(namespace, {}).values() if rival.uid != uid)
+
+    def made(self, uid: str) -> tuple[ChildView, ...]:
+        """Return the jobs that another one made (the gates of a service's rollouts)."""
+        keys = self._made.get(uid, {})
+        bodies = (self.jobs[key.kind].find(made) for made, key in keys.items())
+        return tuple(child_view(body) for body in bodies if body is not None)
 
     def ended(self, key: Key) -> tuple[str, ...]:
         """Return the uids of jobs that had this key and were seen deleted; they may have left children."""
@@ -109,6 +116,7 @@ class Cache:
             self._wake(other)
         maker = _maker(body)
         if maker is not None:
+            self._keep_made(body["metadata"]["labels"][names.JOB_UID], uid, key if new is not None else None)
             self._wake(maker)
 
     def _end_job(self, key: Key, uid: str) -> None:
@@ -117,6 +125,15 @@ class Cache:
         self._ended.setdefault(key, set()).add(uid)
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
+
+    def _keep_made(self, maker: str, uid: str, key: Key | None) -> None:
+        made = self._made.setdefault(maker, {})
+        if key is not None:
+            made[uid] = key
+        else:
+            made.pop(uid, None)
+        if not made:
+            del self._made[maker]
 
     def _keep_rival(self, key: Key, uid: str, body: Manifest | None) -> None:
         """Keep the list of rivals true; whoever waited for an output that became free is woken."""

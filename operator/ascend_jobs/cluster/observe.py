@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ascend_jobs import names
-from ascend_jobs.api.conditions import ConditionType, is_true
+from ascend_jobs.api.conditions import Condition, ConditionStatus, ConditionType, Reason, condition, is_true
 from ascend_jobs.api.evaluationjob import EvaluationJob
 from ascend_jobs.api.finetunejob import FineTuneJob
 from ascend_jobs.api.inferenceservice import InferenceService
@@ -80,6 +80,7 @@ async def observe_service(cluster: Cluster, body: Manifest, now: datetime) -> Se
         probes=cluster.prober.view(uid),
         loads=cluster.scraper.view(uid),
         gate=_gate_view(cluster, service),
+        gates=cache.made(uid),
         defaults=cluster.defaults,
     )
 
@@ -94,7 +95,7 @@ def _gate_view(cluster: Cluster, service: InferenceService) -> GateView | None:
     if candidate is None:
         return GateView(spec)
     name = names.gate_name(meta.name, meta.uid, candidate.number)
-    copy = cluster.cache.job(Key(names.EVALUATION_SHORT, meta.namespace, name))
+    copy = next((view.manifest for view in cluster.cache.made(meta.uid) if view.name == name), None)
     if copy is None:
         return GateView(spec)
     try:
@@ -105,10 +106,17 @@ def _gate_view(cluster: Cluster, service: InferenceService) -> GateView | None:
         spec,
         started=True,
         complete=is_true(status.conditions, ConditionType.COMPLETE),
-        failed=is_true(status.conditions, ConditionType.FAILED) or is_true(status.conditions, ConditionType.STALLED),
+        failed=is_true(status.conditions, ConditionType.FAILED) or _is_hopeless(status.conditions),
         accepted=status.result.accepted if status.result else None,
         message=status.message,
     )
+
+
+def _is_hopeless(conditions: tuple[Condition, ...]) -> bool:
+    """Say whether only another spec helps; what is not there yet, such as a claim or quota, may still come."""
+    stalled = condition(conditions, ConditionType.STALLED)
+    hopeless = (Reason.SPEC_INVALID, Reason.POD_REJECTED)
+    return stalled is not None and stalled.status is ConditionStatus.TRUE and stalled.reason in hopeless
 
 
 def _job_view(cluster: Cluster, namespace: str, name: str) -> JobView:

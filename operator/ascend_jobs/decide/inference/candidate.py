@@ -33,7 +33,8 @@ _MOST_INSPECTIONS = 5
 """Tries of the pod that looks at the model, when nodes take it away."""
 _MOST_RESTARTS = 3
 """Restarts of one engine container after which a new version is given up: it does not get better by itself."""
-_ENGINE_CONTAINERS = (names.CONTAINER_SERVER,)
+_NPU_SECONDS = 60.0
+"""Seconds between looks at a version that waits for free NPUs beyond its deadline; its pods' events come sooner."""
 
 
 class Stage(Enum):
@@ -102,7 +103,13 @@ def prove(observed: ServiceObserved, revision: RevisionStatus) -> Progress:
         return Progress(Stage.PROVING, seen, *late, failure=late)
     if probe is not None and any(pod.ready for pod in pods):
         message = f"revision {revision.number} is asked: {probe.message}"
-    return Progress(Stage.PROVING, seen, reason, message, requeue_after=max(1.0, left))
+    return Progress(Stage.PROVING, seen, reason, message, requeue_after=left if left > 0 else _NPU_SECONDS)
+
+
+def hold(revision: RevisionStatus) -> Progress:
+    """Return that a candidate waits while no replicas are wanted; it is proven when there are some again."""
+    message = f"revision {revision.number} is started when replicas are wanted"
+    return Progress(Stage.PROVING, revision.evolve(start_time=None, answered_time=None), Reason.PROVING, message)
 
 
 def _gated(observed: ServiceObserved, revision: RevisionStatus) -> Progress:

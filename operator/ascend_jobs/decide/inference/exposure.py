@@ -9,6 +9,7 @@ from ascend_jobs import names
 from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus, RevisionStatus
 from ascend_jobs.decide.inference.candidate import Stage, probe_name
 from ascend_jobs.decide.inference.observed import ServiceObserved
+from ascend_jobs.decide.inference.probes import PUBLIC
 from ascend_jobs.decide.inference.proxies import front_services, is_proxied, service_address
 from ascend_jobs.decide.inference.revisions import record_of
 from ascend_jobs.decide.inference.workloads import revision_of
@@ -17,12 +18,12 @@ from ascend_jobs.decide.plan import Action, Create, Delete, Kind, ProbeTarget, S
 from ascend_jobs.desired.inference.pods import revision_service
 from ascend_jobs.desired.inference.workloads import group_service, pod_selector, service_manifest
 
-PUBLIC = "public"
-"""What the completions through the public Service are known by."""
-_EAGER_SECONDS = 3.0
-"""Seconds between completions asked of what has not answered yet."""
-_MOST_SCRAPED = 64
-"""Pods whose load is read, of one service."""
+_EAGER_SECONDS, _EAGER_FAILURES = 3.0, 100
+"""Seconds between completions asked of what has not answered yet, and how many of these there are at most."""
+_NOBODY = 0
+"""Number of no version: a Service that selects it has no pods."""
+_MOST_SCRAPED = 2048
+"""Pods whose load is read, of one service: all that a spec can ask for, for the sum decides how many there are."""
 
 
 def service_actions(
@@ -30,7 +31,8 @@ def service_actions(
 ) -> tuple[Action, ...]:
     """Return what brings the public Service and those of the versions to what they are to be.
 
-    The public one selects the version that gets requests; both versions while requests shift.
+    The public one selects the version that gets requests; both versions while requests shift; nobody before the first
+    version has passed its gate.
     """
     service = observed.service
     known = [r for r in (status.revision, status.candidate, status.canary_revision) if r is not None]
@@ -45,13 +47,24 @@ def service_actions(
     serving = status.revision or status.candidate
     if serving is not None:
         both = stage is Stage.SHIFTING and status.revision is not None
-        number = None if both else serving.number
+        gated = status.revision is None and observed.gate is not None
+        number = None if both else _NOBODY if gated else serving.number
         selector = pod_selector(service, revision=number, track=names.TRACK_STABLE)
         for manifest in front_services(observed, selector, serving.port):
             actions += _applied(observed, manifest)
     numbers = {0, *(r.number for r in known)}
     stale = (s for s in observed.services if revision_of(s) not in numbers and not s.deleting)
     return (*actions, *(Delete(Kind.SERVICE, s.name, s.uid) for s in stale))
+
+
+def opens(actions: Iterable[Action], base: str) -> bool:
+    """Say whether these actions change whom the public Service, or the one behind the proxy, selects."""
+    front = (base, names.stable_name(base))
+    return any(
+        isinstance(action, Update) and action.name in front and "selector" in action.patch.get("spec", {})
+        for action in actions
+        if isinstance(action, Update) and action.kind is Kind.SERVICE
+    )
 
 
 def probe_targets(
@@ -66,7 +79,7 @@ def probe_targets(
             wanted.append((probe_name(revision), revision_service(service, revision.number), revision))
     for name, host, revision in wanted:
         probe = observed.probes.get(name)
-        eager = probe is None or not probe.answered
+        eager = probe is None or (not probe.answered and probe.failures < _EAGER_FAILURES)
         seconds = min(_EAGER_SECONDS, spec.every_seconds) if eager else float(spec.every_seconds)
         target = ProbeTarget(
             name=name,

@@ -97,6 +97,8 @@ class ServiceObserved:
     """By pod name."""
     gate: GateView | None = None
     """None without spec.rollout.gate."""
+    gates: tuple[ChildView, ...] = ()
+    """All copies of gates, of earlier versions too."""
     defaults: Defaults = field(default_factory=Defaults)
 
     def servers(self, revision: int) -> tuple[PodView, ...]:

@@ -65,7 +65,7 @@ def decide_rank_tables(observed: ServiceObserved, revisions: Sequence[RevisionSt
             dues.append(TOUCHES[1])
         else:
             touched, due = _touches(observed, pods, current, table)
-            actions += touched
+            actions += [*_torn(pods, table), *touched]
             dues += [due] if due is not None else []
         behind = table.waits or (f"{name}: on its way" if any(not has_passed_wait(p) for p in pods) else "")
         waits += [behind] if behind else []
@@ -96,7 +96,10 @@ def _publish(
     current: ChildView | None,
     table: _Table,
 ) -> tuple[list[Action], Event | None]:
-    """Write the table with the next version; pods that run with an older one go, for their group is no more."""
+    """Write the table with the next version; pods that run with an older one go, for their group is no more.
+
+    They go first: an operator that is killed in between finds the old table, and does it again.
+    """
     revision, name = replica
     now = observed.now.timestamp()
     version = (version_of(current) if current else -1) + 1
@@ -111,8 +114,8 @@ def _publish(
         patch = {"metadata": {"annotations": manifest["metadata"]["annotations"]}, "data": data}
         write = Update(Kind.CONFIG_MAP, current.name, current.uid, patch, current.version)
     was_complete = current is not None and '"completed"' in str((current.manifest.get("data") or {}).values())
-    doomed = [p for p in pods if was_complete and has_passed_wait(p)]
-    actions = [write, *(Delete(Kind.POD, p.name, p.uid) for p in doomed)]
+    doomed = _doomed(pods) if was_complete else _torn(pods, table)
+    actions: list[Action] = [*doomed, write]
     if not table.waits:
         return [*actions, *_touch(pods, f"{version}.0")], Event(
             Reason.RANK_TABLE_PUBLISHED, f"{name}: version {version}"
@@ -121,6 +124,15 @@ def _publish(
         lost = Event(Reason.POD_LOST, f"{name} lost a pod and starts anew: {table.waits}", warning=True)
         return actions, lost
     return actions, None
+
+
+def _doomed(pods: Sequence[PodView]) -> list[Action]:
+    return [Delete(Kind.POD, p.name, p.uid) for p in pods if has_passed_wait(p)]
+
+
+def _torn(pods: Sequence[PodView], table: _Table) -> list[Action]:
+    """Return the end of the pods that run although their replica has no whole table: they had an earlier one."""
+    return _doomed(pods) if table.waits else []
 
 
 def _touches(

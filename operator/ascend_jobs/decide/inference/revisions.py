@@ -36,7 +36,8 @@ def new_candidate(observed: ServiceObserved, source: Source) -> tuple[InferenceS
     """Return the status with the candidate that the input asks for: a new one, the present one, or none."""
     status = observed.service.status
     digest = input_digest(observed.service, source, names.TRACK_STABLE)
-    if status.revision is not None and status.revision.input_sha256 == digest:
+    serving = status.revision
+    if serving is not None and serving.input_sha256 == digest and record_of(observed, serving) is not None:
         return status.evolve(candidate=None, failed_revision=None), None
     if (
         status.candidate is not None
@@ -52,11 +53,15 @@ def new_candidate(observed: ServiceObserved, source: Source) -> tuple[InferenceS
 
 
 def record(observed: ServiceObserved, source: Source, digest: str, track: str) -> Recorded:
-    """Return the record of a new version; one that a killed pass left behind is taken up."""
+    """Return the record of a new version; one that a killed pass left behind is taken up.
+
+    A version that was served or given up before is not: its model is looked at, and its gate asked, anew.
+    """
     service = observed.service
-    left = next((r for r in observed.revisions if _input_of(r) == digest and not _is_known(observed, r)), None)
+    newest = service.status.last_revision
+    left = next((r for r in observed.revisions if _input_of(r) == digest and _number_of(r) > newest), None)
     seen = max((_number_of(r) for r in observed.revisions), default=0)
-    number = _number_of(left) if left is not None else max(service.status.last_revision, seen) + 1
+    number = _number_of(left) if left is not None else max(newest, seen) + 1
     engine, settings = engine_of(observed), server_settings(observed)
     parts = engine_parts(engine_input(service, source, engine, revision=number, track=track))
     labels = server_labels(service, number, track)
@@ -111,13 +116,6 @@ def _engine_data(parts: EngineParts) -> dict[str, Any]:
     if metrics and told is not None:
         told |= {"waiting": metrics.waiting, "kvCache": metrics.kv_cache}
     return {"port": parts.port, "metrics": told}
-
-
-def _is_known(observed: ServiceObserved, child: ChildView) -> bool:
-    status = observed.service.status
-    known = (status.revision, status.candidate, status.canary_revision)
-    gone = status.failed_revision.number if status.failed_revision else -1
-    return child.name in {r.name for r in known if r is not None} or _number_of(child) == gone
 
 
 def _input_of(child: ChildView) -> str:

@@ -14,7 +14,7 @@ from ascend_jobs.decide.inference.observed import ServiceObserved
 from ascend_jobs.decide.inference.profile import engine_of
 from ascend_jobs.decide.inference.proxies import suspended_proxy
 from ascend_jobs.decide.inference.scaling import decide_scaling
-from ascend_jobs.decide.inference.serving import decide_serving
+from ascend_jobs.decide.inference.serving import decide_serving, freeze
 from ascend_jobs.decide.inference.sources import NoSource, find_source
 from ascend_jobs.decide.inference.status import status_of
 from ascend_jobs.decide.inference.validate import spec_problems
@@ -41,7 +41,8 @@ def problem(observed: ServiceObserved, error: JobError, decided: Plan) -> Plan:
     if isinstance(error, Waiting):
         return replace(decided, requeue_after=error.retry_after)
     decision = stalled(observed.service.status, error.reason, error.message, error.retry_after)
-    return replace(_planned(observed, decision), probes=decided.probes, scrapes=decided.scrapes)
+    frozen = replace(freeze(observed, decision), actions=())
+    return replace(_planned(observed, frozen), probes=decided.probes, scrapes=decided.scrapes)
 
 
 def unreadable(
@@ -54,7 +55,8 @@ def unreadable(
 
 
 def _decide(observed: ServiceObserved) -> ServiceDecision:
-    return _suspended(observed) or _stalled(observed) or decide_serving(observed)
+    suspended, wrong = _suspended(observed), _stalled(observed)
+    return suspended or (freeze(observed, wrong) if wrong is not None else decide_serving(observed))
 
 
 def _suspended(observed: ServiceObserved) -> ServiceDecision | None:

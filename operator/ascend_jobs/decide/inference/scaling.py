@@ -19,17 +19,14 @@ from ascend_jobs.api.inferenceservice_status import Load, ScalingStatus
 from ascend_jobs.decide.inference.observed import LoadView, ServiceObserved
 from ascend_jobs.decide.plan import Event
 
+_TOLD_SECONDS = 30.0
 FRESH_SECONDS = 90.0
 """Older words of an engine about its load count for nothing."""
 
 
 def load_of(observed: ServiceObserved, pods: Iterable[str]) -> Load | None:
     """Return what engines say over these pods together, None when none has said anything lately."""
-    fresh = [
-        view
-        for name in pods
-        if (view := observed.loads.get(name)) is not None and _age(observed.now, view) <= FRESH_SECONDS
-    ]
+    fresh = _fresh(observed, pods)
     if not fresh:
         return None
     return Load(
@@ -39,10 +36,28 @@ def load_of(observed: ServiceObserved, pods: Iterable[str]) -> Load | None:
     )
 
 
+def telling(observed: ServiceObserved, pods: Iterable[str]) -> int:
+    """Return how many of these pods have told their load lately."""
+    return len(_fresh(observed, pods))
+
+
+def told_load(observed: ServiceObserved, load: Load | None, scaling: ScalingStatus) -> Load | None:
+    """Return the load as the status tells it: it always moves, and an object is not written with every page read."""
+    old, before = observed.service.status.load, observed.service.status.scaling
+    if load is None:
+        return None
+    moved = (scaling.desired, scaling.proposed) != (before.desired, before.proposed)
+    age = (observed.now - old.time).total_seconds() if old is not None and old.time is not None else math.inf
+    return old if 0 <= age < _TOLD_SECONDS and not moved else load.evolve(time=observed.now)
+
+
 def decide_scaling(
-    observed: ServiceObserved, load: Load | None
+    observed: ServiceObserved, load: Load | None, told: int | None = None
 ) -> tuple[ScalingStatus, tuple[Event, ...], float | None]:
-    """Return the number wanted and why, the event of a change, and seconds until it has to be looked at again."""
+    """Return the number wanted and why, the event of a change, and seconds until it has to be looked at again.
+
+    `told` is the number of replicas that the load is of, when not of all.
+    """
     scaling, old, now = observed.service.spec.scaling, observed.service.status.scaling, observed.now
     if scaling.replicas is not None:
         new, after = ScalingStatus(desired=scaling.replicas, reason="spec.scaling.replicas"), None
@@ -52,7 +67,7 @@ def decide_scaling(
         if scaling.max_replicas is None:
             new = ScalingStatus(desired=least, reason=why)
         else:
-            new = _by_load(scaling, old, load, (least, max(scaling.max_replicas, least)), why, now)
+            new = _by_load(scaling, old, (load, told), (least, max(scaling.max_replicas, least)), why, now)
         if new.proposed is not None:
             after = min(after or math.inf, 5.0)
     first = observed.service.status.scaling.last_scale_time is None
@@ -85,14 +100,19 @@ def schedule_problem(schedule: Schedule) -> str | None:
 
 
 def _by_load(
-    scaling: Scaling, old: ScalingStatus, load: Load | None, bounds: tuple[int, int], why: str, now: datetime
+    scaling: Scaling,
+    old: ScalingStatus,
+    seen: tuple[Load | None, int | None],
+    bounds: tuple[int, int],
+    why: str,
+    now: datetime,
 ) -> ScalingStatus:
-    least, most = bounds
+    (least, most), (load, told) = bounds, seen
     held = min(max(old.desired, least), most)
     reason = why if held == least else f"at most {most}" if held < old.desired else old.reason or why
     if load is None or most <= least or held == 0:
         return ScalingStatus(desired=held, reason=reason)
-    wanted = min(max(_wanted(scaling, load, held), least), most)
+    wanted = min(max(_wanted(scaling, load, held, held if told is None else told), least), most)
     if wanted == held:
         return ScalingStatus(desired=held, reason=reason)
     up = wanted > held
@@ -106,17 +126,19 @@ def _by_load(
     return ScalingStatus(desired=proposed, reason=_words(scaling, load))
 
 
-def _wanted(scaling: Scaling, load: Load, held: int) -> int:
+def _wanted(scaling: Scaling, load: Load, held: int, told: int) -> int:
+    """Return the number for which each has the target; of the cache that is in use, not of replicas that only start."""
     if scaling.metric is ScalingMetric.KV_CACHE_USAGE:
-        return math.ceil(held * load.kv_cache_usage / scaling.target - 1e-9)
+        return math.ceil(told * load.kv_cache_usage / scaling.target - 1e-9)
     total = load.requests_waiting if scaling.metric is ScalingMetric.REQUESTS_WAITING else load.requests_running
-    if scaling.metric is ScalingMetric.REQUESTS_WAITING and total == 0 and load.requests_running > 0:
-        return _without_queue(held, load)
-    return math.ceil(total / scaling.target - 1e-9)
+    wanted = math.ceil(total / scaling.target - 1e-9)
+    if scaling.metric is ScalingMetric.REQUESTS_WAITING and wanted < held and load.requests_running > 0:
+        return max(wanted, _short_queue(held, load))
+    return wanted
 
 
-def _without_queue(held: int, load: Load) -> int:
-    """Return the number when nobody waits but replicas work: one less only while half of them would do."""
+def _short_queue(held: int, load: Load) -> int:
+    """Return the number when few wait but replicas work: one less only while half of them would do."""
     return held if load.requests_running > held / 2 else held - 1
 
 
@@ -136,6 +158,11 @@ def _last_moment(schedule: Schedule, now: datetime) -> datetime | None:
 def _next_moment(schedules: Iterable[Schedule], now: datetime) -> float | None:
     moments = (next(CronSim(s.cron, now.astimezone(ZoneInfo(s.time_zone))), None) for s in schedules)
     return min(((m - now).total_seconds() + 1.0 for m in moments if m is not None), default=None)
+
+
+def _fresh(observed: ServiceObserved, pods: Iterable[str]) -> list[LoadView]:
+    found = (observed.loads.get(name) for name in pods)
+    return [view for view in found if view is not None and _age(observed.now, view) <= FRESH_SECONDS]
 
 
 def _age(now: datetime, view: LoadView) -> float:

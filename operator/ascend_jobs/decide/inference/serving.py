@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from ascend_jobs.api.conditions import ConditionStatus, ConditionType, Reason, is_true
-from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus
+from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus, Load, RevisionStatus, ScalingStatus
 from ascend_jobs.decide.decision import Verdict
 from ascend_jobs.decide.inference.canary import decide_canary
-from ascend_jobs.decide.inference.candidate import Progress, Stage, engine_failure, inspect, prove, waiting_words
+from ascend_jobs.decide.inference.candidate import Progress, Stage, engine_failure, hold, inspect, prove, waiting_words
 from ascend_jobs.decide.inference.decision import Phase, ServiceDecision, stalled
-from ascend_jobs.decide.inference.exposure import PUBLIC, probe_targets, scrape_targets, service_actions
+from ascend_jobs.decide.inference.exposure import opens, probe_targets, scrape_targets, service_actions
 from ascend_jobs.decide.inference.observed import ServiceObserved
+from ascend_jobs.decide.inference.probes import PUBLIC, told_probe
 from ascend_jobs.decide.inference.proxies import proxy_actions, proxy_note, proxy_targets, proxy_verdict
 from ascend_jobs.decide.inference.ranktables import decide_rank_tables
 from ascend_jobs.decide.inference.revisions import give_up, new_candidate
-from ascend_jobs.decide.inference.scaling import decide_scaling, load_of
+from ascend_jobs.decide.inference.scaling import decide_scaling, load_of, telling, told_load
 from ascend_jobs.decide.inference.sources import NoSource, find_source
 from ascend_jobs.decide.inference.workloads import count, targets, workload_actions
 from ascend_jobs.decide.plan import Event
@@ -50,18 +51,68 @@ def decide_serving(observed: ServiceObserved) -> ServiceDecision:
 def _progress(observed: ServiceObserved, source: Source, status: InferenceServiceStatus) -> Progress | None:
     if status.candidate is None:
         return None
-    return inspect(observed, source, status.candidate) or prove(observed, status.candidate)
+    looked = inspect(observed, source, status.candidate)
+    if looked is not None:
+        return looked
+    idle = _scale(observed, status).scaling.desired == 0
+    return (
+        hold(status.candidate)
+        if idle and not _is_proven(observed, status.candidate)
+        else prove(observed, status.candidate)
+    )
+
+
+def _is_proven(observed: ServiceObserved, revision: RevisionStatus) -> bool:
+    gated = observed.gate is None or revision.gate_time is not None
+    return revision.answered_time is not None and gated
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The load, and the replicas that it, the spec or a schedule ask for."""
+
+    load: Load | None
+    scaling: ScalingStatus
+    events: tuple[Event, ...]
+    after: float | None
+
+
+def _scale(observed: ServiceObserved, status: InferenceServiceStatus) -> _Scale:
+    live = [r for r in (status.revision, status.candidate) if r is not None]
+    pods = [pod.name for r in live for pod in observed.servers(r.number)]
+    return _Scale(load_of(observed, pods), *decide_scaling(observed, load_of(observed, pods), telling(observed, pods)))
+
+
+def freeze(observed: ServiceObserved, decision: ServiceDecision) -> ServiceDecision:
+    """Return `decision` of a spec that cannot be followed; what serves is asked on, and its ranks stay together."""
+    status = observed.service.status
+    if status.revision is None:
+        return decision
+    live = (status.revision, status.candidate, status.canary_revision)
+    ready = sum(count(observed, revision).ready for revision in live[:2])
+    tables = decide_rank_tables(observed, live)
+    return replace(
+        decision,
+        actions=tables.actions,
+        events=(*decision.events, *tables.events),
+        verdicts={ConditionType.READY: _ready(observed, status, ready), ConditionType.RANK_TABLE_READY: tables.verdict},
+        probes=probe_targets(observed, status, public=ready > 0),
+        scrapes=(*proxy_targets(observed), *scrape_targets(observed, live[:2])),
+    )
 
 
 def _without_source(observed: ServiceObserved, none: NoSource) -> ServiceDecision:
     """Go on with what is served already; a service that serves nothing yet waits."""
     status = observed.service.status
     verdict = {ConditionType.MODEL_READY: Verdict(_FALSE, none.reason, none.message)}
+    left = status.evolve(candidate=None)
     if status.revision is not None:
-        return _served(observed, status.evolve(candidate=None), None, note=none.message)
+        return _served(observed, left, None, note=none.message)
     if none.stalled:
-        return replace(stalled(status, none.reason, none.message, 300.0), verdicts=verdict)
-    return ServiceDecision(status, Phase.PENDING, none.reason, none.message, verdicts=verdict)
+        decision = stalled(left, none.reason, none.message, 300.0)
+    else:
+        decision = ServiceDecision(left, Phase.PENDING, none.reason, none.message)
+    return replace(decision, actions=workload_actions(observed, left, {}), verdicts=verdict)
 
 
 def _given_up(observed: ServiceObserved, status: InferenceServiceStatus, progress: Progress) -> ServiceDecision:
@@ -102,12 +153,12 @@ def _served(
         return _unserved(observed, status)
     alone = status.revision is None
     live = [r for r in (status.revision, status.candidate) if r is not None]
-    load = load_of(observed, (pod.name for r in live for pod in observed.servers(r.number)))
-    scaling, events, after = decide_scaling(observed, load)
+    scale = _scale(observed, status)
+    scaling = scale.scaling
     stage = progress.stage if progress else None
     old, new = count(observed, status.revision), count(observed, status.candidate)
     step = targets(observed.service.spec.rollout, scaling.desired, old, new, stage, alone=alone)
-    status = status.evolve(load=load, scaling=scaling)
+    status = status.evolve(load=told_load(observed, scale.load, scaling), scaling=scaling)
     status, done = _promoted(observed, status, progress, scaling.desired)
     stage = None if done else stage
     wanted = {}
@@ -117,9 +168,12 @@ def _served(
         wanted[status.candidate.number] = step[1]
     canary = decide_canary(observed, status)
     status = canary.status
+    services = service_actions(observed, status, stage)
+    if stage is Stage.SHIFTING and status.revision is not None and opens(services, observed.service.base):
+        wanted[status.revision.number] = max(step[0], min(old.present, scaling.desired))
     public = status.revision is not None and old.ready + new.ready > 0
     tables = decide_rank_tables(observed, (*live, status.canary_revision))
-    waits = (after, progress.requeue_after if progress else None, tables.requeue_after, canary.requeue_after)
+    waits = (scale.after, progress.requeue_after if progress else None, tables.requeue_after, canary.requeue_after)
     note = "; ".join(words for words in (note, canary.note, proxy_note(observed)) if words)
     counts = _Step(scaling.desired, old.ready + new.ready, *step)
     decision = _verdict(observed, status, None if done else progress, counts, note)
@@ -128,12 +182,12 @@ def _served(
         actions=(
             *(progress.actions if progress else ()),
             *canary.actions,
+            *services,
             *workload_actions(observed, status, {**wanted, **canary.replicas}),
             *tables.actions,
-            *service_actions(observed, status, stage),
             *proxy_actions(observed, status.revision or status.candidate, canary.share, scaling.desired),
         ),
-        events=(*events, *done, *tables.events, *canary.events),
+        events=(*scale.events, *done, *tables.events, *canary.events),
         verdicts={**decision.verdicts, ConditionType.RANK_TABLE_READY: tables.verdict},
         requeue_after=min((t for t in waits if t is not None), default=None),
         probes=probe_targets(observed, status, public=public),
@@ -149,9 +203,8 @@ def _promoted(
     if candidate is None or progress is None:
         return status, ()
     shifting = progress.stage is Stage.SHIFTING
-    nothing_wanted = wanted == 0 and progress.stage is not Stage.INSPECTING
     complete = count(observed, candidate).ready >= wanted and count(observed, status.revision).present == 0
-    if nothing_wanted or (shifting and (status.revision is None or complete)):
+    if shifting and (status.revision is None or complete):
         event = Event(Reason.ROLLED_OUT, f"revision {candidate.number} serves: {candidate.model}")
         return status.evolve(revision=candidate, candidate=None), (event,)
     return status, ()
@@ -168,7 +221,7 @@ def _verdict(
     if step.wanted == 0:
         message = f"no replicas are wanted: {status.scaling.reason}"
         return ServiceDecision(status, Phase.SCALED_TO_ZERO, Reason.SCALED_TO_ZERO, message, verdicts=verdicts)
-    ready = _ready(observed, status, step)
+    ready = _ready(observed, status, step.ready)
     verdicts[ConditionType.READY] = ready
     answers = ready.status is _TRUE
     if progress is not None:
@@ -184,9 +237,9 @@ def _verdict(
     return ServiceDecision(status, Phase.READY, Reason.ANSWERED, message, verdicts=verdicts)
 
 
-def _ready(observed: ServiceObserved, status: InferenceServiceStatus, step: _Step) -> Verdict:
-    """Ready is what has answered lately, with a pod behind it."""
-    if status.revision is None or step.ready == 0:
+def _ready(observed: ServiceObserved, status: InferenceServiceStatus, ready: int) -> Verdict:
+    """Ready is what has answered lately, with a pod behind it; `ready` replicas take requests."""
+    if status.revision is None or ready == 0:
         return Verdict(_FALSE, Reason.STARTING, _lacking(observed, status))
     shut = proxy_verdict(observed)
     if shut is not None:
@@ -202,9 +255,11 @@ def _ready(observed: ServiceObserved, status: InferenceServiceStatus, step: _Ste
                     _answer(status.probe.first_token_milliseconds, status.probe.tokens_per_second),
                 )
         return Verdict(_FALSE, Reason.NOT_ANSWERED, "no completion has been asked for yet")
+    told = told_probe(observed) or status.probe
+    assert told is not None
     if not probe.answered:
-        return Verdict(_FALSE, Reason.NOT_ANSWERED, f"{probe.failures} failed in a row: {probe.message}")
-    return Verdict(_TRUE, Reason.ANSWERED, _answer(probe.first_token_milliseconds, probe.tokens_per_second))
+        return Verdict(_FALSE, Reason.NOT_ANSWERED, f"{told.failures} failed in a row: {told.message}")
+    return Verdict(_TRUE, Reason.ANSWERED, _answer(told.first_token_milliseconds, told.tokens_per_second))
 
 
 def _answer(first: float | None, speed: float | None) -> str:

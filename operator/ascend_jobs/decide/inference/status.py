@@ -7,15 +7,14 @@ from ascend_jobs.api.conditions import ConditionStatus, ConditionType, Reason, c
 from ascend_jobs.api.inferenceservice_status import (
     SHOWN_REPLICAS,
     InferenceServiceStatus,
-    ProbeStatus,
     ReplicaStatus,
     RevisionStatus,
 )
 from ascend_jobs.decide.decision import LONGEST_MESSAGE, Verdict, laid
 from ascend_jobs.decide.inference.candidate import waiting_words
 from ascend_jobs.decide.inference.decision import Phase, ServiceDecision
-from ascend_jobs.decide.inference.exposure import PUBLIC
 from ascend_jobs.decide.inference.observed import ServiceObserved
+from ascend_jobs.decide.inference.probes import told_probe
 from ascend_jobs.decide.inference.workloads import is_ready, replicas
 from ascend_jobs.desired.inference.workloads import pod_selector
 
@@ -45,7 +44,7 @@ def status_of(observed: ServiceObserved, decision: ServiceDecision) -> Inference
         ready_replicas=sum(replica.ready for replica in stable),
         selector=",".join(f"{k}={v}" for k, v in pod_selector(service, track=names.TRACK_STABLE).items()),
         instances=table[:SHOWN_REPLICAS],
-        probe=_probe(observed),
+        probe=told_probe(observed),
         ready_time=recorded.ready_time or (observed.now if ready else None),
     )
 
@@ -73,20 +72,6 @@ def _verdicts(observed: ServiceObserved, decision: ServiceDecision) -> dict[Cond
         old = condition(observed.service.status.conditions, type_)
         known[type_] = Verdict(old.status, old.reason, old.message) if old else Verdict(_UNKNOWN, Reason.PENDING)
     return {**known, **decision.verdicts}
-
-
-def _probe(observed: ServiceObserved) -> ProbeStatus | None:
-    view = observed.probes.get(PUBLIC)
-    if view is None:
-        return observed.service.status.probe
-    return ProbeStatus(
-        time=view.time,
-        answered=view.answered,
-        message=view.message[:512],
-        first_token_milliseconds=view.first_token_milliseconds,
-        tokens_per_second=view.tokens_per_second,
-        failures=view.failures,
-    )
 
 
 def _table(observed: ServiceObserved, status: InferenceServiceStatus) -> tuple[ReplicaStatus, ...]:

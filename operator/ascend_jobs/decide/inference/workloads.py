@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ascend_jobs import names
+from ascend_jobs.api.conditions import ConditionStatus, ConditionType
 from ascend_jobs.api.inferenceservice import Rollout
 from ascend_jobs.api.inferenceservice_status import InferenceServiceStatus, RevisionStatus
 from ascend_jobs.decide.inference.candidate import Stage
@@ -68,7 +69,7 @@ def targets(
     if stage in (Stage.PROVING, Stage.GATING):
         if rollout.max_surge:
             return wanted, min(wanted, rollout.max_surge, 1)
-        return least, 1 if old.present <= least else 0
+        return least, min(wanted, 1) if old.present <= least else 0
     most = wanted + rollout.max_surge
     fewer = min(old.present, max(0, least - new.ready))
     more = min(wanted, max(new.present, most - old.present))
@@ -82,9 +83,8 @@ def workload_actions(
     known = {r.number: r for r in (status.revision, status.candidate, status.canary_revision) if r is not None}
     actions: list[Action] = []
     for number, revision in known.items():
-        record = record_of(observed, revision)
-        if record is not None:
-            actions += _scaled(observed, revision, record["template"], wanted.get(number, 0))
+        template = (record_of(observed, revision) or {}).get("template")
+        actions += _scaled(observed, revision, template, wanted.get(number, 0))
     children = (
         *((Kind.DEPLOYMENT, child) for child in observed.deployments),
         *((Kind.STATEFUL_SET, child) for child in observed.stateful_sets),
@@ -92,7 +92,7 @@ def workload_actions(
     for kind, child in (*children, *_records(observed, status)):
         if revision_of(child) not in (*known, 0) and not child.deleting:
             actions.append(Delete(kind, child.name, child.uid))
-    return tuple(actions)
+    return (*actions, *_looks(observed, status), *_gates(observed, status))
 
 
 def _records(observed: ServiceObserved, status: InferenceServiceStatus) -> Iterator[tuple[Kind, ChildView]]:
@@ -102,27 +102,59 @@ def _records(observed: ServiceObserved, status: InferenceServiceStatus) -> Itera
         yield from ((kind, child) for child in found if 0 < revision_of(child) <= newest)
 
 
+def _looks(observed: ServiceObserved, status: InferenceServiceStatus) -> Iterator[Delete]:
+    """Yield the pods that looked at the models of versions that are no more; of the last ones those that ended stay."""
+    known = {r.number for r in (status.revision, status.candidate, status.canary_revision) if r is not None}
+    for pod in observed.pods:
+        stale = pod.role == names.ROLE_INSPECT and pod.revision not in known and not pod.deleting
+        if stale and not (pod.finished and pod.revision > status.last_revision - _KEPT_RECORDS):
+            yield Delete(Kind.POD, pod.name, pod.uid)
+
+
+def _gates(observed: ServiceObserved, status: InferenceServiceStatus) -> Iterator[Delete]:
+    """Yield the copies of the gate that ask a version that is no more, or that has to answer again first."""
+    candidate = status.candidate
+    for gate in observed.gates:
+        number = revision_of(gate)
+        if candidate is not None and number == candidate.number:
+            outdated = candidate.answered_time is None
+        else:
+            outdated = not _is_finished(gate) or number <= status.last_revision - _KEPT_RECORDS
+        if outdated and not gate.deleting:
+            yield Delete(Kind.EVALUATION, gate.name, gate.uid)
+
+
+def _is_finished(gate: ChildView) -> bool:
+    conditions = (gate.manifest.get("status") or {}).get("conditions") or ()
+    ends = (ConditionType.COMPLETE, ConditionType.FAILED)
+    return any(c.get("type") in ends and c.get("status") == ConditionStatus.TRUE for c in conditions)
+
+
 def revision_of(child: ChildView) -> int:
     """Return the number of the version that a child belongs to; 0 when to none."""
     text = (child.manifest["metadata"].get("labels") or {}).get(names.REVISION, "")
     return int(text) if text.isdecimal() else 0
 
 
-def _scaled(observed: ServiceObserved, revision: RevisionStatus, template: dict[str, Any], wanted: int) -> list[Action]:
+def _scaled(
+    observed: ServiceObserved, revision: RevisionStatus, template: dict[str, Any] | None, wanted: int
+) -> list[Action]:
+    """Return what brings a version to its replicas; without its record (`template`) nothing of it is made anew."""
     number = revision.number
     if revision.nodes > 1:
         return _stateful_sets(observed, revision, template, wanted)
     found = next((d for d in observed.deployments if revision_of(d) == number and not d.deleting), None)
     if found is None:
-        made = deployment(observed.service, number, template, wanted)
-        return [Create(Kind.DEPLOYMENT, made)] if wanted else []
+        if not wanted or template is None:
+            return []
+        return [Create(Kind.DEPLOYMENT, deployment(observed.service, number, template, wanted))]
     if found.manifest["spec"].get("replicas") == wanted:
         return []
     return [Update(Kind.DEPLOYMENT, found.name, found.uid, {"spec": {"replicas": wanted}})]
 
 
 def _stateful_sets(
-    observed: ServiceObserved, revision: RevisionStatus, template: dict[str, Any], wanted: int
+    observed: ServiceObserved, revision: RevisionStatus, template: dict[str, Any] | None, wanted: int
 ) -> list[Action]:
     number = revision.number
     there = {s.name: s for s in observed.stateful_sets if revision_of(s) == number}
@@ -130,7 +162,12 @@ def _stateful_sets(
     made: list[Action] = [
         Create(Kind.STATEFUL_SET, replica_set_of_pods(observed.service, revision, template, i))
         for i, name in enumerate(names_wanted)
-        if name not in there
+        if name not in there and template is not None
+    ]
+    shrunk: list[Action] = [
+        Update(Kind.STATEFUL_SET, s.name, s.uid, {"spec": {"replicas": revision.nodes}})
+        for name, s in there.items()
+        if name in names_wanted and not s.deleting and s.manifest["spec"].get("replicas") != revision.nodes
     ]
     surplus = (s for name, s in there.items() if name not in names_wanted and not s.deleting)
-    return [*made, *(Delete(Kind.STATEFUL_SET, s.name, s.uid) for s in surplus)]
+    return [*made, *shrunk, *(Delete(Kind.STATEFUL_SET, s.name, s.uid) for s in surplus)]

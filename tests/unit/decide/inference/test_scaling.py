@@ -51,6 +51,10 @@ def test_the_latest_schedule_holds(moment, want):
             {"minReplicas": 1, "maxReplicas": 4, "scaleDownSeconds": 0}, Load(requests_running=1), 4, 3, id="half-idle"
         ),
         pytest.param(
+            {"minReplicas": 1, "maxReplicas": 4, "scaleDownSeconds": 0},
+            Load(requests_running=256, requests_waiting=1), 4, 4, id="busy-with-a-short-queue",
+        ),
+        pytest.param(
             {"minReplicas": 1, "maxReplicas": 4, "metric": "kvCacheUsage", "target": 0.5, "scaleUpSeconds": 0},
             Load(kv_cache_usage=0.9), 2, 4, id="cache",
         ),
@@ -59,6 +63,13 @@ def test_the_latest_schedule_holds(moment, want):
 def test_the_number_that_is_wanted(scaling, load, desired, want):
     found, _, _ = decide_scaling(observed(scaling, desired=desired, last_scale_time=NOW), load)
     assert found.desired == want
+
+
+def test_replicas_that_only_start_do_not_make_more_of_them():
+    spec = {"minReplicas": 1, "maxReplicas": 9, "metric": "kvCacheUsage", "target": 0.8, "scaleUpSeconds": 0}
+    seen = observed(spec, desired=2, last_scale_time=NOW)
+    found, _, _ = decide_scaling(seen, Load(kv_cache_usage=0.9), 1)
+    assert found.desired == 2
 
 
 def test_a_spike_moves_nothing_and_a_lasting_wish_is_the_smallest_of_its_time():
