@@ -201,6 +201,6 @@ def _changes(kube: Kube, target: Target, body: Json) -> Iterator[tuple[Json, boo
             return
         if type_ == "BOOKMARK":
             body = {**body, "metadata": {**body["metadata"], "resourceVersion": found["metadata"]["resourceVersion"]}}
-            yield body, False
         else:
-            yield found, type_ == "DELETED"
+            body = found
+        yield body, type_ == "DELETED"

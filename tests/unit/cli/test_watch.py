@@ -151,6 +151,13 @@ def test_a_watch_that_ends_is_taken_up_where_it_was(serve: Any) -> None:
     assert script.asked == ["1", "5", "7", "7"]
 
 
+def test_a_bookmark_tells_nothing_old_again(serve: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bookmark = {"kind": "FineTuneJob", "metadata": {"resourceVersion": "7"}}
+    events = [("MODIFIED", job(5, "Running")), ("BOOKMARK", bookmark), ("MODIFIED", job(9, "Complete"))]
+    assert main(serve(Script([job(1, "Pending")], [events]))) == 0
+    assert capsys.readouterr().out.count("Pending it is") == 1
+
+
 def test_a_version_that_is_too_old_is_read_anew(serve: Any) -> None:
     script = Script([job(1, "Pending"), job(8, "Complete")], [[("ERROR", refusal(410, "too old"))]])
     assert main(serve(script)) == 0
