@@ -127,7 +127,8 @@ def test_follows_to_the_end(serve: Any, capsys: pytest.CaptureFixture[str]) -> N
         "Complete  Complete it is",
     ]
     assert lines[-1].split() == ["adapter", "pvc://models/o", "1", "kB", "sha256", "a" * 12]
-    assert script.asked == ["1"]
+    assert script.asked[0] == "1"
+    assert set(script.asked[1:]) <= {"3"}, "a reader that is not told of the end yet goes on from the last version"
 
 
 def test_failed_job_gives_1_and_its_last_words(serve: Any, capsys: pytest.CaptureFixture[str]) -> None:
