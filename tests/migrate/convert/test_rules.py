@@ -96,7 +96,9 @@ CHANGED = [
         id="to-keywords-in-any-order",
     ),
     # names under torch.cuda
-    pytest.param("import torch as T\nT.cuda.synchronize()\n", NPU + "import torch as T\nT.npu.init()\n", id="alias"),
+    pytest.param(
+        "import torch as T\nT.cuda.synchronize()\n", NPU + "import torch as T\nT.npu.synchronize()\n", id="alias"
+    ),
     pytest.param("from torch.cuda import amp, Event\n", NPU + "from torch_npu.npu import amp, Event\n", id="from-cuda"),
     pytest.param(
         "from torch.cuda.amp import autocast as ac\nac()\n",
@@ -159,6 +161,50 @@ CHANGED = [
         id="import-on-one-line",
     ),
     pytest.param(NPU + "import torch\nx.cuda()\n", N + "x.npu()\n", id="imported-already"),
+    pytest.param(
+        "def f():\n    import torch\n    x.cuda()\ndef g():\n    import torch\n    y.cuda()\n",
+        "def f():\n    import torch_npu\n    import torch\n    x.npu()\n"
+        "def g():\n    import torch_npu\n    import torch\n    y.npu()\n",
+        id="imports-in-functions",
+    ),
+    # wherever a name can stand
+    pytest.param(
+        T + "@torch.cuda.amp.custom_fwd\ndef f(): pass\n",
+        N + "@torch.npu.amp.custom_fwd\ndef f(): pass\n",
+        id="decorator",
+    ),
+    pytest.param(
+        T + "@torch.cuda.amp.autocast()\ndef f(): pass\n",
+        N + "@torch.npu.amp.autocast()\ndef f(): pass\n",
+        id="decorator-call",
+    ),
+    pytest.param(
+        T + "def f(x=torch.cuda.is_available()): pass\n", N + "def f(x=torch.npu.is_available()): pass\n", id="default"
+    ),
+    pytest.param(
+        T + "def f(x: torch.cuda.Event) -> torch.cuda.Stream: pass\n",
+        N + "def f(x: torch.npu.Event) -> torch.npu.Stream: pass\n",
+        id="annotation",
+    ),
+    pytest.param(
+        T + "f = lambda: [torch.cuda.seed() for _ in x if torch.cuda.is_available()]\n",
+        N + "f = lambda: [torch.npu.seed() for _ in x if torch.npu.is_available()]\n",
+        id="lambda",
+    ),
+    pytest.param(
+        T + "s = f'{torch.cuda.device_count()} {x}'\n",
+        N + "s = f'{torch.npu.device_count()} {x}'\n",
+        id="inside-f-string",
+    ),
+    pytest.param(T + "class E(torch.cuda.Event): pass\n", N + "class E(torch.npu.Event): pass\n", id="base"),
+    pytest.param(
+        T + "match d:\n    case 'cuda':\n        pass\n", T + "match d:\n    case 'npu':\n        pass\n", id="match"
+    ),
+    pytest.param(
+        T + "class A:\n    def f(self):\n        return torch.cuda.current_device()\n",
+        N + "class A:\n    def f(self):\n        return torch.npu.current_device()\n",
+        id="method",
+    ),
     # a class with its own cuda()
     pytest.param(
         T + "class Batch:\n    def cuda(self):\n        return self\n",
@@ -180,6 +226,7 @@ UNCHANGED = [
     pytest.param("def f(torch):\n    torch.cuda.synchronize()\n", id="parameter-called-torch"),
     pytest.param(T + "x = getattr(args, 'cuda')\n", id="attribute-of-options"),
     pytest.param(T + "f'{d}:cuda'\n", id="f-string-elsewhere"),
+    pytest.param(T + "x = ('cuda', 'npu')\nm = {'cuda': 1, 'npu': 2, 'cpu': 3}\n", id="npu-known-already"),
 ]
 
 FOUND = [

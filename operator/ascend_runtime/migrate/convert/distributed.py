@@ -11,7 +11,7 @@ import ast
 from ascend_runtime.migrate.convert.auto import after_statement
 from ascend_runtime.migrate.convert.context import Context
 from ascend_runtime.migrate.convert.edits import Edit, Operation
-from ascend_runtime.migrate.convert.rewrite import first_torch_import
+from ascend_runtime.migrate.convert.rewrite import torch_imports
 
 RANK = "_ascend_local_rank"
 _ACTIVE = "torch.distributed.is_initialized()"
@@ -66,7 +66,7 @@ def distribute(context: Context, model: str) -> bool:
 
 def _start_group(context: Context) -> None:
     """Start the process group after the imports of torch, where torchrun has set the world's size."""
-    first = first_torch_import(context.source, context.names)
+    first = next(iter(torch_imports(context.names)), None)
     if first is None:
         return
     last = _last_import(context, first)

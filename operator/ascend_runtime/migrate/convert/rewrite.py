@@ -84,14 +84,12 @@ def insert_import(context: Context) -> None:
     """
     if binds_torch_npu(context.names) or all(edit.rule in _LAUNCH_ONLY for edit in context.edits):
         return
-    first = first_torch_import(context.source, context.names)
-    if first is None:
-        return
-    start, text = before_statement(context.source, first, "import torch_npu")
-    edit = Edit(
-        start, start, text, "import-torch-npu", Operation.INSERT, "import torch_npu", first.lineno, first.lineno
-    )
-    context.edits.append(edit)
+    for first in torch_imports(context.names):
+        start, text = before_statement(context.source, first, "import torch_npu")
+        line = first.lineno
+        context.edits.append(
+            Edit(start, start, text, "import-torch-npu", Operation.INSERT, "import torch_npu", line, line)
+        )
 
 
 def binds_torch_npu(names: Names) -> bool:
@@ -100,15 +98,20 @@ def binds_torch_npu(names: Names) -> bool:
     return any(alias.name == "torch_npu" and not alias.asname for node in imports for alias in node.names)
 
 
-def first_torch_import(source: Source, names: Names) -> ast.Import | ast.ImportFrom | None:
-    """Return the first import of torch itself that is not for type checkers only, module level first."""
-    found = [
-        node
-        for node in names.parents
-        if isinstance(node, ast.Import | ast.ImportFrom) and _is_torch(node) and not _is_for_types(node, names)
-    ]
-    depth = {node: len(list(names.scopes(node))) for node in found}
-    return min(found, key=lambda node: (depth[node], node.lineno, node.col_offset), default=None)
+def torch_imports(names: Names) -> list[ast.Import | ast.ImportFrom]:
+    """Return the module's first import of torch; if it has none, the first one of each function that has.
+
+    Imports for type checkers alone do not count.
+    """
+    firsts: dict[ast.AST | None, ast.Import | ast.ImportFrom] = {}
+    for node in names.parents:
+        if isinstance(node, ast.Import | ast.ImportFrom) and _is_torch(node) and not _is_for_types(node, names):
+            scope = next(names.scopes(node), None)
+            known = firsts.get(scope)
+            if known is None or (node.lineno, node.col_offset) < (known.lineno, known.col_offset):
+                firsts[scope] = node
+    module = [node for scope, node in firsts.items() if isinstance(scope, ast.Module)]
+    return module or list(firsts.values())
 
 
 def before_statement(source: Source, node: ast.stmt, line: str) -> tuple[int, str]:

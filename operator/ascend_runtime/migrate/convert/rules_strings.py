@@ -32,7 +32,7 @@ def constant(context: Context, node: ast.Constant) -> None:
     if DEVICE.fullmatch(value):
         if _is_own_key(context, node):
             context.leave("device-string", node, value, f"{value!r} may be a key of the project's own", _KEY_REMEDY)
-        elif not _is_foreign(context, node):
+        elif not _is_foreign(context, node) and not _has_twin(context, node):
             _swap(context, node, "cuda", "npu", _device_rule(context, node))
     elif BACKEND.fullmatch(value) and ("nccl" in value.lower() or "cuda:" in value):
         if _is_own_key(context, node):
@@ -116,6 +116,14 @@ def _has_devices(table: ast.Dict) -> bool:
     """Tell whether the keys are devices: another of them is one that is no common word."""
     keys = {key.value for key in table.keys if isinstance(key, ast.Constant)}
     return bool(keys & {"cpu", "mps", "npu", "xpu"}) or any(str(key).startswith("cuda:") for key in keys)
+
+
+def _has_twin(context: Context, node: ast.Constant) -> bool:
+    """Tell whether the same list or table already names the NPU beside it: the project knows Ascend there."""
+    parent = context.names.parents.get(node)
+    others = parent.keys if isinstance(parent, ast.Dict) and node in parent.keys else getattr(parent, "elts", [])
+    new = str(node.value).replace("cuda", "npu")
+    return any(isinstance(other, ast.Constant) and other.value == new for other in others)
 
 
 def _is_foreign(context: Context, node: ast.AST) -> bool:
