@@ -18,9 +18,12 @@ from ascend_jobs.desired.volumes import location, read_only_volumes
 _REPORT_DIR = "/ascendjobs/report"
 """Where the report goes when spec.output is absent: an emptyDir, gone with the pod."""
 _RESULTS_DIR = "/results"
-_KEYS_DIR = "/ascendjobs/api-keys"
+_KEYS_DIRS = {"target": "/ascendjobs/api-keys", "baseline": "/ascendjobs/baseline-api-keys"}
+"""Where the Secrets with API keys are mounted."""
 _GRACE_SECONDS = 30
 _HWHIAIUSER = 1000
+
+_Manifests = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def evaluate_config(job: EvaluationJob, target: Asked, baseline: Asked | None, l
             {"metric": c.metric, "min": c.min, "max": c.max, "maxDrop": c.max_drop} for c in spec.acceptance
         ],
         "previous": {"run": last.run, "metrics": {m.name: m.value for m in last.metrics}} if last else None,
-        "apiKeyFile": _KEYS_DIR if target.keys_secret else None,
+        "apiKeyFile": _KEYS_DIRS["target"] if target.keys_secret else None,
+        "baselineApiKeyFile": _KEYS_DIRS["baseline"] if baseline and baseline.keys_secret else None,
         "output": {
             "uri": uri,
             "path": location(uri).path,
@@ -86,7 +90,7 @@ def evaluate_pod(
 ) -> dict[str, Any]:
     """Return the pod of the present try of a run; commands of the user run before as init containers."""
     run = job.status.run
-    volumes, mounts = _volumes(job, target)
+    volumes, mounts = _volumes(job, target, baseline)
     image = job.spec.runtime.image or settings.prepare_image or settings.image
     labels = {
         **job_labels(job),
@@ -134,7 +138,9 @@ def evaluate_pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**made["spec"], "restartPolicy": "Never"}}
 
 
-def _volumes(job: EvaluationJob, target: Asked) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _volumes(
+    job: EvaluationJob, target: Asked, baseline: Asked | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     output = location(job.spec.output.uri).claim if job.spec.output else None
     read = tuple(uri for uri in read_uris(job) if location(uri).claim != output)
     volumes, mounts = read_only_volumes(read)
@@ -148,9 +154,14 @@ def _volumes(job: EvaluationJob, target: Asked) -> tuple[list[dict[str, Any]], l
         if suite.kind is SuiteType.COMMAND:
             volumes.append({"name": f"results-{suite.name}", "emptyDir": {}})
             mounts.append({"name": f"results-{suite.name}", "mountPath": f"{_RESULTS_DIR}/{suite.name}"})
-    if target.keys_secret:
-        volumes.append({"name": "api-keys", "secret": {"secretName": target.keys_secret}})
-        mounts.append({"name": "api-keys", "mountPath": _KEYS_DIR, "readOnly": True})
+    for side, asked in (("target", target), ("baseline", baseline)):
+        if asked is not None and asked.keys_secret:
+            volumes.append({"name": f"keys-{side}", "secret": {"secretName": asked.keys_secret}})
+            mounts.append({"name": f"keys-{side}", "mountPath": _KEYS_DIRS[side], "readOnly": True})
+    if job.spec.runtime.resources.shared_memory:
+        size = job.spec.runtime.resources.shared_memory
+        volumes.append({"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+        mounts.append({"name": "dshm", "mountPath": "/dev/shm"})
     return volumes, mounts
 
 

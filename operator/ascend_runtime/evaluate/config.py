@@ -126,6 +126,9 @@ class EvaluateConfig:
     acceptance: tuple[Criterion, ...]
     previous: Previous | None
     api_key_file: Path | None
+    """Key for the target: a file, or the folder of a mounted Secret."""
+    baseline_api_key_file: Path | None
+    """As much for the baseline: nobody is shown another's key."""
     output: Place
     history_limit: int
 
@@ -147,13 +150,18 @@ def parse_evaluate_config(text: str) -> EvaluateConfig:
         performance=_parse_performance(root.section("performance")) if data.get("performance") is not None else None,
         acceptance=_parse_acceptance(root),
         previous=_parse_previous(root.section("previous")) if data.get("previous") is not None else None,
-        api_key_file=Path(root.text("apiKeyFile")) if data.get("apiKeyFile") is not None else None,
+        api_key_file=_parse_file(root, "apiKeyFile"),
+        baseline_api_key_file=_parse_file(root, "baselineApiKeyFile"),
         output=output.place(),
         history_limit=int(output.number("historyLimit", 1, 10_000, default=30)),
     )
     if not config.suites and config.performance is None:
         raise _invalid("spec.suites", "is empty and there is no spec.performance: there is nothing to evaluate")
     return config
+
+
+def _parse_file(section: _Section, key: str) -> Path | None:
+    return Path(section.text(key)) if section.data.get(key) is not None else None
 
 
 def _parse_target(section: _Section) -> TargetConfig:

@@ -45,11 +45,15 @@ class Reached:
 
 
 def read_api_key(path: Path | None) -> str | None:
-    """Return the key that the file holds; raises InvalidInput where it cannot be read or is empty."""
+    """Return the key that the file holds, of a mounted Secret the first; raises InvalidInput where there is none.
+
+    A Secret may hold many keys, by any names; what the kubelet keeps beside them begins with two dots.
+    """
     if path is None:
         return None
     try:
-        key = path.read_text().strip()
+        files = sorted(p for p in path.iterdir() if not p.name.startswith("..")) if path.is_dir() else [path]
+        key = next((text for file in files if (text := file.read_text().strip())), "")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(Reason.CONFIG_INVALID, "spec.apiKey", f"the file {path} cannot be read: {error}") from error
     if not key or not key.isprintable():

@@ -36,6 +36,7 @@ class _Inputs:
     suites: tuple[Suite, ...]
     commands: tuple[CommandResult, ...]
     api_key: str | None
+    baseline_api_key: str | None
     history: tuple[RunRecord, ...]
 
 
@@ -68,6 +69,7 @@ def _read_inputs(config: EvaluateConfig) -> _Inputs:
         suites=tuple(load_suite(suite) for suite in config.suites if suite.type is not SuiteType.COMMAND),
         commands=tuple(read_command(suite) for suite in config.suites if suite.type is SuiteType.COMMAND),
         api_key=read_api_key(config.api_key_file),
+        baseline_api_key=read_api_key(config.baseline_api_key_file),
         history=open_output(config),
     )
 
@@ -99,7 +101,7 @@ async def _evaluate(config: EvaluateConfig, inputs: _Inputs, patience: float) ->
 async def _reach(session: aiohttp.ClientSession, config: EvaluateConfig, inputs: _Inputs, patience: float) -> _Sides:
     target = await reach(session, config.target, inputs.api_key, patience=patience)
     baseline = config.baseline
-    other = await reach(session, baseline, inputs.api_key, patience=patience) if baseline else None
+    other = await reach(session, baseline, inputs.baseline_api_key, patience=patience) if baseline else None
     return _Sides(session, target, other)
 
 

@@ -28,6 +28,7 @@ class Server:
     model: str = "faq"
     url: str = ""
     prompts: list[str] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
 
     def application(self) -> web.Application:
         application = web.Application()
@@ -55,6 +56,7 @@ class Server:
         return await self._reply(request, body, prompt, lambda text: {"text": text, "logprobs": found})
 
     async def _reply(self, request, body, prompt, choice) -> web.StreamResponse:
+        self.authorizations.append(request.headers.get("Authorization", ""))
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": "wrong key"}}, status=401)
         if body["model"] != self.model:

@@ -143,6 +143,19 @@ def test_an_unknown_model_and_a_wrong_key(tmp_path, knowing):
     assert run(tmp_path, knowing, apiKeyFile=str(tmp_path / "key"))["requests"]["failed"] == 0
 
 
+def test_keys_of_a_mounted_secret_are_shown_to_their_own_server_alone(tmp_path, knowing):
+    secret = tmp_path / "keys"
+    (secret / "..data").mkdir(parents=True)
+    (secret / "..data" / "team-a").write_text("s3cret\n")
+    (secret / "team-a").symlink_to(secret / "..data" / "team-a")
+    knowing.key = "s3cret"
+    with serving(Server(right)) as other:
+        words = run(tmp_path, knowing, apiKeyFile=str(secret), baseline=target(other, name="base"))
+    assert words["requests"]["failed"] == 0
+    assert other.prompts
+    assert not any(other.authorizations)
+
+
 def test_input_is_checked_before_the_first_request(tmp_path, knowing):
     suites = [make_suite("ceval", EXAMPLES / "ceval"), make_suite("jsonl", tmp_path / "nothing.jsonl")]
     with pytest.raises(InvalidInput) as caught:
