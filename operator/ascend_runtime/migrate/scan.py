@@ -16,6 +16,10 @@ from typing import Any
 
 from ascend_runtime.migrate.paths import FORWARD, UNKNOWN, Scope, path_of, path_of_annotation
 
+_SHAPED = frozenset(
+    {"view", "reshape", "expand", "repeat", "zeros", "ones", "empty", "full", "arange", "narrow", "pad"}
+)
+
 
 class UseKind(StrEnum):
     """How a name is used where it stands."""
@@ -101,6 +105,8 @@ class FileScan:
     uses: list[Use] = field(default_factory=list)
     masks: list[tuple[int, int]] = field(default_factory=list)
     """Lines of assignments `name[name] = name`, which write through a mask or an index tensor."""
+    shapes: list[tuple[int, int, str]] = field(default_factory=list)
+    """Lines where a shape depends on data, and the sign of it: `mask` (an element by comparison) or `item`."""
 
 
 def scan_tree(tree: ast.Module, module: str, *, is_package: bool = False) -> FileScan:
@@ -377,6 +383,8 @@ class _Scanner:
         if isinstance(node, ast.NamedExpr) and isinstance(node.target, ast.Name):
             frame.scope.names[node.target.id] = path_of(node.value, frame.scope)
             return (node.value,)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and _is_mask(node.slice):
+            self._result.shapes.append((node.lineno, node.end_lineno or node.lineno, "mask"))
         if isinstance(node, ast.comprehension):
             for name in ast.walk(node.target):
                 if isinstance(name, ast.Name):
@@ -390,6 +398,8 @@ class _Scanner:
     def _call(self, node: ast.Call, frame: _Frame) -> None:
         use = self._use(UseKind.CALL, path_of(node.func, frame.scope), node.func, frame)
         use.last_line = node.end_lineno or use.end_line
+        if use.name in _SHAPED and any(_is_item(argument) for argument in node.args):
+            self._result.shapes.append((use.line, use.last_line, "item"))
         if node.args:
             use.positional = tuple(_literal(argument) for argument in node.args)
         if node.keywords:
@@ -413,6 +423,23 @@ def _literal(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return repr(node.value) if not isinstance(node.value, str) or len(node.value) < 200 else UNKNOWN
     return "*" if isinstance(node, ast.Starred) else UNKNOWN
+
+
+def _is_mask(index: ast.expr) -> bool:
+    if isinstance(index, ast.UnaryOp):
+        return isinstance(index.op, ast.Invert)
+    return isinstance(index, ast.Compare) and not isinstance(index.ops[0], ast.Is | ast.IsNot | ast.In | ast.NotIn)
+
+
+def _is_item(node: ast.expr) -> bool:
+    """Tell whether an argument is `x.item()`, also inside a tuple or `int()`."""
+    if isinstance(node, ast.Tuple | ast.List):
+        return any(_is_item(element) for element in node.elts)
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr == "item"
+    return isinstance(node.func, ast.Name) and node.func.id == "int" and any(_is_item(one) for one in node.args)
 
 
 def _is_mask_write(target: ast.expr, value: ast.expr) -> bool:
