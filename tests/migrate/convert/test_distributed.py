@@ -79,7 +79,7 @@ def test_loaders(tmp_path: Path, loader: str, want: str) -> None:
     after, outcome = distribute(tmp_path, SCRIPT.replace("{loader}", loader))
     assert want in after
     if want.startswith("loader"):
-        assert [found.name for found in outcome.findings if found.rule == "distributed-loader"] == ["DataLoader"]
+        assert [found.subject for found in outcome.findings if found.rule == "distributed-loader"] == ["DataLoader"]
 
 
 def test_data_parallel_is_not_lost(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_unchanged(text: str) -> None:
 def test_found(text: str, name: str) -> None:
     done = rewrite_launcher("x", text.encode())
     assert done.after is None
-    assert [found.name for found in done.findings] == [name]
+    assert [found.subject for found in done.findings] == [name]
 
 
 def test_bytes_that_are_not_utf_8_stay() -> None:

@@ -108,7 +108,7 @@ def test_auto_finds_what_transfer_to_npu_does_not_see(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p/a.py").write_text("import torch\nif b == 'nccl': pass\nm = torch.nn.DataParallel(m)\n")
     outcome = run(tmp_path / "p", tmp_path / "o", Options(Mode.AUTO))
-    assert {finding.name for finding in outcome.findings} == {"nccl", "torch.nn.DataParallel"}
+    assert {finding.subject for finding in outcome.findings} == {"nccl", "torch.nn.DataParallel"}
 
 
 def test_diff_gives_the_converted_tree(project: Path, tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_unchanged(text: str) -> None:
 def test_found_and_left_alone(text: str, name: str) -> None:
     done = convert(text)
     assert done.after is None
-    finding = next(found for found in done.findings if found.name == name)
+    finding = next(found for found in done.findings if found.subject == name)
     assert finding.remedy
     assert finding.message
     assert 1 <= finding.line <= text.count("\n")

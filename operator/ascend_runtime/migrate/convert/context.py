@@ -7,8 +7,9 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from ascend_runtime.migrate.convert.binding import Names
-from ascend_runtime.migrate.convert.edits import Edit, Finding, Operation, apply_edits, compatible
+from ascend_runtime.migrate.convert.edits import Edit, Operation, apply_edits, compatible
 from ascend_runtime.migrate.convert.source import Source
+from ascend_runtime.migrate.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Context:
         line, end_line = node.lineno, node.end_lineno  # type: ignore[attr-defined]
         self.edits.append(Edit(*span, text, rule, operation, message, line, end_line))
 
-    def leave(self, rule: str, node: ast.AST, name: str, message: str, remedy: str, severity: str = "warning") -> None:
+    def leave(self, rule: str, node: ast.AST, name: str, message: str, remedy: str, severity: str = "minor") -> None:
         """Record what is not safe to edit."""
         line, end_line = node.lineno, node.end_lineno  # type: ignore[attr-defined]
-        self.findings.append(Finding(self.source.path, line, end_line, rule, name, severity, message, remedy))
+        self.findings.append(Finding(rule, severity, self.source.path, line, end_line, name, message, remedy))
 
     def new_text(self, node: ast.AST) -> str:
         """Return a node's text with the edits made so far that lie within it."""

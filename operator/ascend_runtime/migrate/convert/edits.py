@@ -1,4 +1,4 @@
-"""Edits by position, the findings beside them, and how a text takes edits."""
+"""Edits by position, and how a text takes them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,6 @@ class Edit:
     message: str
     line: int
     end_line: int
-
-
-@dataclass(frozen=True, order=True)
-class Finding:
-    """What a rule saw and left alone: where, what, and what a person has to do."""
-
-    path: str
-    line: int
-    end_line: int
-    rule: str
-    name: str
-    severity: str
-    message: str
-    remedy: str
 
 
 def compatible(edits: Iterable[Edit]) -> list[Edit]:

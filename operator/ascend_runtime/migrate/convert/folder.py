@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ascend_runtime.migrate.convert.context import Project
-from ascend_runtime.migrate.convert.edits import Finding
 from ascend_runtime.migrate.convert.launchers import is_launcher, rewrite_launcher
 from ascend_runtime.migrate.convert.rewrite import Converted, NotCompiling, rewrite
 from ascend_runtime.migrate.convert.source import MAX_BYTES, Unreadable, parse_text
+from ascend_runtime.migrate.findings import Finding
 
 _SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__"})
 _WATCHED = frozenset({"cuda", "is_cuda", "npu"})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from ascend_runtime.migrate.convert.edits import Edit, Finding, Operation, apply_edits, compatible
+from ascend_runtime.migrate.convert.edits import Edit, Operation, apply_edits, compatible
 from ascend_runtime.migrate.convert.rewrite import Converted
 from ascend_runtime.migrate.convert.source import MAX_BYTES, Unreadable
 from ascend_runtime.migrate.convert.targets import ENVIRONMENT
+from ascend_runtime.migrate.findings import Finding
 
 _ENVIRONMENT = re.compile(r"(?<![A-Za-z0-9_])(" + "|".join(ENVIRONMENT) + r")(?![A-Za-z0-9_])")
 _SETTING = r"(?:--|(?<![\w-]))[\w-]*{key}(?:\s*[=:]\s*|\s+)[\"']?(?P<value>{value})(?![\w:/.-])"
@@ -15,11 +16,11 @@ _BACKEND = re.compile(_SETTING.format(key="backend", value=r"nccl|NCCL|(?:(?:cpu
 _DEVICE = re.compile(_SETTING.format(key="device", value=r"cuda(?::\d+)?"))
 _LEFT = (
     (re.compile(r"(?<!\w)(?:TORCH_)?NCCL_[A-Z_]+"), "info", "has no effect on Ascend", "use HCCL's own settings"),
-    (re.compile(r"nvidia-smi"), "warning", "is not on Ascend nodes", "use npu-smi info"),
-    (re.compile(r"nvidia\.com/gpu"), "error", "asks for GPUs", "ask for huawei.com/Ascend910"),
-    (re.compile(r"FROM\s+\S*(?:nvidia|cuda)\S*"), "error", "is a CUDA image", "use an image with CANN and torch_npu"),
-    (re.compile(r"--gpus?\b[ =]all"), "warning", "gives GPUs to a container", "use the Ascend container runtime"),
-    (re.compile(r"\bnvcc\b"), "error", "builds CUDA sources", "rewrite the operators, or take them out"),
+    (re.compile(r"nvidia-smi"), "minor", "is not on Ascend nodes", "use npu-smi info"),
+    (re.compile(r"nvidia\.com/gpu"), "major", "asks for GPUs", "ask for huawei.com/Ascend910"),
+    (re.compile(r"FROM\s+\S*(?:nvidia|cuda)\S*"), "major", "is a CUDA image", "use an image with CANN and torch_npu"),
+    (re.compile(r"--gpus?\b[ =]all"), "minor", "gives GPUs to a container", "use the Ascend container runtime"),
+    (re.compile(r"\bnvcc\b"), "major", "builds CUDA sources", "rewrite the operators, or take them out"),
 )
 
 
@@ -74,7 +75,7 @@ def _hccl(value: str) -> str:
 
 def _line_findings(path: str, line: str, number: int) -> list[Finding]:
     return [
-        Finding(path, number, number, "launcher", m.group(), severity, f"{m.group()} {message}", remedy)
+        Finding("launcher", severity, path, number, number, m.group(), f"{m.group()} {message}", remedy)
         for pattern, severity, message, remedy in _LEFT
         for m in pattern.finditer(line)
     ]

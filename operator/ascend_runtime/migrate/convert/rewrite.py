@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ascend_runtime.migrate.convert import rules_calls, rules_names, rules_strings
 from ascend_runtime.migrate.convert.binding import Names
 from ascend_runtime.migrate.convert.context import Context, Project
-from ascend_runtime.migrate.convert.edits import Edit, Finding, Operation, apply_edits, compatible
+from ascend_runtime.migrate.convert.edits import Edit, Operation, apply_edits, compatible
 from ascend_runtime.migrate.convert.source import Source, parse_source, parse_text
+from ascend_runtime.migrate.findings import Finding, in_order
 
 _LAUNCH_ONLY = frozenset({"device-string", "backend-string", "environment"})
 """Rules whose result needs no torch_npu in the same file."""
@@ -43,7 +44,7 @@ def finish(context: Context, raw: bytes) -> Converted:
     """Apply the edits and see that the result parses; raises NotCompiling."""
     source = context.source
     edits = compatible(context.edits)
-    findings = tuple(sorted(set(context.findings)))
+    findings = tuple(in_order(context.findings))
     if not edits:
         return Converted(source.path, raw, None, (), findings)
     text = apply_edits(source.text, edits)

@@ -10,7 +10,7 @@ from ascend_runtime.migrate.convert.context import Context
 _INDEX_NAME = re.compile(r"(?:^|_)(?:rank|gpu|gpu_id|device_id|local_rank)$")
 _LEFT = {
     "torch.nn.DataParallel": (
-        "error",
+        "major",
         "torch.nn.DataParallel does not run on Ascend",
         "use DistributedDataParallel: `ascendctl migrate convert --distributed` writes it for a single-card script",
     ),
@@ -22,12 +22,12 @@ _LEFT = {
     "torch.jit.script": ("info", "transfer_to_npu switches torch.jit.script off", "see that the code runs without it"),
     "torch.backends.cudnn.benchmark": ("info", "cuDNN settings have no effect on Ascend", "nothing has to be done"),
     "torch.utils.cpp_extension.CUDAExtension": (
-        "error",
+        "major",
         "CUDA sources cannot be built for Ascend",
         "rewrite the operator in Ascend C, or use one of torch_npu",
     ),
     "torch.utils.cpp_extension.load": (
-        "error",
+        "major",
         "CUDA sources cannot be built for Ascend",
         "rewrite the operator in Ascend C, or use one of torch_npu",
     ),
@@ -130,7 +130,7 @@ def library(context: Context, node: ast.Import | ast.ImportFrom) -> None:
     for module in modules:
         root = module.split(".")[0]
         if root in _LIBRARIES and not getattr(node, "level", 0):
-            context.leave("library", node, module, f"{module} needs CUDA", _LIBRARIES[root], "error")
+            context.leave("library", node, module, f"{module} needs CUDA", _LIBRARIES[root], "major")
 
 
 def nccl_setting(context: Context, node: ast.Constant) -> None:

@@ -46,7 +46,7 @@ def _cuda_module(context: Context, node: ast.Attribute) -> None:
     name = f"torch.cuda.{parent.attr}"
     target = npu_name(name)
     if target is None:
-        context.leave("cuda-module", parent, name, f"{name} {_NO_COUNTERPART}", _remedy(name), "error")
+        context.leave("cuda-module", parent, name, f"{name} {_NO_COUNTERPART}", _remedy(name), "major")
         return
     _rename(context, node, "npu", rule_of(name))
     if (new := target.rsplit(".", 1)[1]) != parent.attr:
@@ -125,7 +125,7 @@ def import_names(context: Context, node: ast.Import) -> None:
             names.append(_alias(alias))
         elif target is None:
             context.leave(
-                "cuda-import", node, alias.name, f"{alias.name} {_NO_COUNTERPART}", _remedy(alias.name), "error"
+                "cuda-import", node, alias.name, f"{alias.name} {_NO_COUNTERPART}", _remedy(alias.name), "major"
             )
             return
         else:
@@ -163,11 +163,11 @@ def _moved(context: Context, node: ast.ImportFrom, alias: ast.alias) -> str | No
         return None if _uses_other(context, alias, "torch.profiler") else "torch_npu.profiler"
     target = npu_name(dotted)
     if target is None and (dotted.startswith("torch.cuda.")):
-        context.leave("cuda-import", node, dotted, f"{dotted} {_NO_COUNTERPART}", _remedy(dotted), "error")
+        context.leave("cuda-import", node, dotted, f"{dotted} {_NO_COUNTERPART}", _remedy(dotted), "major")
     if dotted == "torch.cuda" and _uses_other(context, alias, "torch.cuda"):
         message = "torch.cuda is imported, and not all that is used of it exists in torch_npu"
         context.leave(
-            "cuda-import", node, dotted, message, "import torch, and write torch.npu.x where it exists", "error"
+            "cuda-import", node, dotted, message, "import torch, and write torch.npu.x where it exists", "major"
         )
         return None
     return target
