@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ascend_jobs.cli import exits
+from ascend_jobs.cli import exits, migrate_convert
 
 if TYPE_CHECKING:
     from ascend_runtime.migrate.analyse import Analysis
@@ -20,7 +20,7 @@ _DEFAULT_VERSION = "2.7.1"
 
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse keeps the type to itself
-    """Add `migrate analyse`."""
+    """Add `migrate analyse` and `migrate convert`."""
     parser = subparsers.add_parser("migrate", help="move a PyTorch project from GPUs to Ascend NPUs")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     analyse = commands.add_parser("analyse", help="find what does not run on Ascend, and what to do about it")
@@ -32,6 +32,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse keeps the ty
     analyse.add_argument("--chip", default="", metavar="CHIP", help="A2, A3 or 950DT (all of them)")
     analyse.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (as many as there are cores)")
     analyse.set_defaults(func=run_analyse)
+    migrate_convert.add_parser(commands)
 
 
 def run_analyse(args: argparse.Namespace) -> int:
@@ -77,4 +78,4 @@ def _print(result: Analysis, output: Path) -> None:
 
 def _clean(text: str) -> str:
     """Return text of the project without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\\x%02x" % ord(character) for character in text)
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
