@@ -88,6 +88,15 @@ async def test_suspending_costs_no_try(life):
     assert (life.evaluation()["run"]["number"], life.evaluation()["run"]["failures"]) == (1, 1)
 
 
+async def test_pods_that_failed_do_not_pile_up(life):
+    await life.evaluate(target=ELSEWHERE, backoffLimit=20)
+    for _ in range(12):
+        life.finish_evaluation({"message": "nobody answers"}, code=1)
+        await life.advance(400)
+    assert life.evaluation()["run"]["failures"] == 12
+    assert len(life.pods("evaluate")) <= 2
+
+
 async def test_why_it_failed_is_told_also_after_a_suspension(life):
     await life.evaluate(target=ELSEWHERE, backoffLimit=0)
     life.end(start(life), 65, {"reason": "SuiteInvalid", "message": "column answer is missing"})

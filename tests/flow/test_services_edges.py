@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from ascend_jobs import names
+from ascend_jobs.api.base import format_time
 from ascend_jobs.cluster.store import Key
 from ascend_jobs.cluster.verbs import CHILDREN, JOBS
+from ascend_jobs.decide.inference import rules
 from ascend_jobs.decide.plan import Kind
 from flow.harness import NAMESPACE, replay_in_turn
 from flow.services import AISVC, DEPLOYMENTS, EVJ, MODEL, STATEFUL_SETS, ServiceLife
@@ -211,6 +213,46 @@ async def test_a_wrong_spec_is_told_and_what_serves_is_asked_on(life, wrong):
     await life.answer(ok=False, message="HTTP 500")
     assert life.is_true("Ready") == ("False", "NotAnswered")
     assert life.is_true("Stalled")[0] == "True"
+
+
+async def test_an_upgrade_that_knows_more_of_engines_leaves_what_serves_alone(life, monkeypatch):
+    await life.serve()
+    await life.up()
+    monkeypatch.setattr(rules, "engine_problems", lambda given: (("spec.serving.maxLength", "is too long"),))
+    await life.answer()
+    assert life.is_true("Stalled")[0] == "False"
+    await life.change(serving={"maxLength": 2048})
+    assert life.is_true("Stalled")[0] == "True"
+
+
+async def test_a_model_is_not_given_up_in_one_moment(life):
+    await life.serve()
+    for number in range(5):
+        name = f"faq-aisvc-1-inspect-{number}"
+        life.schedule(name)
+        ended = {"exitCode": 1, "reason": "Error", "finishedAt": format_time(life.now)}
+        statuses = [{"name": names.CONTAINER_INSPECT, "state": {"terminated": ended}}]
+        life._status(name, phase="Failed", containerStatuses=statuses)
+        await life.settle()
+        assert "failedRevision" not in life.state()
+        assert len(life.pods(names.ROLE_INSPECT)) == number + 1, "not at once"
+        await life.advance(10 * 2**number)
+        assert len(life.pods(names.ROLE_INSPECT)) == number + 2
+
+
+async def test_without_rights_to_nodes():
+    life = ServiceLife(nodes=0)
+    await life.serve()
+    life.schedule("faq-aisvc-1-inspect-0", "unseen")
+    life.end("faq-aisvc-1-inspect-0", 0, {"model": MODEL})
+    await life.roll(ready=False)
+    for pod in life.pods(names.ROLE_SERVER):
+        life.schedule(pod["metadata"]["name"], "unseen")
+        life.run(pod["metadata"]["name"])
+    await life.settle()
+    await life.answer("revision-1")
+    await life.answer()
+    assert is_ready(life)
 
 
 async def test_a_record_that_was_deleted_is_made_again(life):

@@ -8,7 +8,7 @@ from ascend_jobs import names
 from ascend_jobs.api.conditions import (
     Reason,
 )
-from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus, EvaluationProgress
+from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus, EvaluationProgress, Run
 from ascend_jobs.decide.decision import LONGEST_MESSAGE
 from ascend_jobs.decide.evaluation.decision import Decision, Phase
 from ascend_jobs.decide.evaluation.observed import EvaluationObserved
@@ -59,11 +59,17 @@ def _start(observed: EvaluationObserved) -> Decision:
     if left > 0:
         return Decision(status, Phase.RUNNING, Reason.EVALUATING, status.message, requeue_after=left)
     made = evaluate_pod(observed.job, target, baseline, status.result, _settings(observed))
-    earlier = tuple(Delete(Kind.POD, p.name, p.uid) for p in observed.pods if not p.finished and not p.deleting)
+    earlier = tuple(Delete(Kind.POD, p.name, p.uid) for p in observed.pods if not _is_kept(p, status.run))
     seen = status.evolve(run=status.run.evolve(target_revision=target.revision), progress=None)
     return Decision(
         seen, Phase.RUNNING, Reason.EVALUATING, "makes the pod that asks", (*earlier, Create(Kind.POD, made))
     )
+
+
+def _is_kept(pod: PodView, run: Run) -> bool:
+    """Say whether a pod stays while the next one is made: the last that failed, for its log, and those on their way."""
+    last_failed = pod.finished and pod.revision == run.number and pod.attempt >= run.try_number - 1
+    return pod.deleting or last_failed
 
 
 def _succeeded(observed: EvaluationObserved, pod: PodView) -> Decision:

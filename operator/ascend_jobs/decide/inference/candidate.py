@@ -9,7 +9,7 @@ SHIFTING    they take requests; old pods go as new ones come
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -31,6 +31,8 @@ from ascend_jobs.desired.inference.source import Source
 
 _MOST_INSPECTIONS = 5
 """Tries of the pod that looks at the model, when nodes take it away."""
+_FIRST_PAUSE = 10.0
+"""Seconds before the second try, doubled each time."""
 _MOST_RESTARTS = 3
 """Restarts of one engine container after which a new version is given up: it does not get better by itself."""
 _NPU_SECONDS = 60.0
@@ -68,6 +70,9 @@ def inspect(observed: ServiceObserved, source: Source, revision: RevisionStatus)
         return None
     name = names.inspect_name(observed.service.base, revision.number, revision.inspections)
     pod = next((p for p in observed.pods if p.name == name), None)
+    pause = _pause_left(observed, revision)
+    if pod is None and pause > 0:
+        return replace(_inspecting(revision, "looks at the model again soon"), requeue_after=pause)
     if pod is None:
         made = inspect_pod(observed.service, source, revision.number, revision.inspections, server_settings(observed))
         return _inspecting(revision, "makes the pod that looks at the model", Create(Kind.POD, made))
@@ -81,7 +86,17 @@ def inspect(observed: ServiceObserved, source: Source, revision: RevisionStatus)
             Stage.INSPECTING, revision, failure.reason, failure.message, failure=(failure.reason, failure.message)
         )
     again = revision.evolve(inspections=revision.inspections + 1)
-    return Progress(Stage.INSPECTING, again, Reason.INSPECTING, failure.message, requeue_after=10.0)
+    return Progress(Stage.INSPECTING, again, Reason.INSPECTING, failure.message, requeue_after=0.0)
+
+
+def _pause_left(observed: ServiceObserved, revision: RevisionStatus) -> float:
+    """Return seconds until the model is looked at again: none after a lost pod, more after each that failed."""
+    earlier = (p for p in observed.pods if p.role == names.ROLE_INSPECT and p.revision == revision.number)
+    ends = [c.ended for pod in earlier for c in pod.containers if c.ended]
+    if not revision.inspections or not ends:
+        return 0.0
+    delay = _FIRST_PAUSE * 2.0 ** (revision.inspections - 1)
+    return max(0.0, (max(ends) + timedelta(seconds=delay) - observed.now).total_seconds())
 
 
 def prove(observed: ServiceObserved, revision: RevisionStatus) -> Progress:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ascend_jobs import names
 from ascend_jobs.api.conditions import ConditionType, Reason, is_true
 from ascend_jobs.api.inferenceservice import InferenceService
 from ascend_jobs.decide.inference.decision import Phase, ServiceDecision, stalled
@@ -23,6 +24,7 @@ from ascend_jobs.decide.plan import Event, Plan
 from ascend_jobs.decide.words import cleaned_text
 from ascend_jobs.desired.engines.engine import engine_problems
 from ascend_jobs.desired.inference.pods import engine_input
+from ascend_jobs.desired.inference.source import input_digest
 from ascend_jobs.domain.accelerators import allowed_counts, families_of
 from ascend_jobs.errors import JobError, SpecInvalid, Waiting
 
@@ -63,7 +65,7 @@ def _suspended(observed: ServiceObserved) -> ServiceDecision | None:
     if not observed.service.spec.suspend:
         return None
     status = observed.service.status
-    left = status.evolve(candidate=None, scaling=decide_scaling(observed, None)[0].evolve(desired=0))
+    left = status.evolve(candidate=None, load=None, scaling=decide_scaling(observed, None)[0].evolve(desired=0))
     wanted = {status.revision.number: 0} if status.revision is not None else {}
     actions = (*workload_actions(observed, left, wanted), *suspended_proxy(observed))
     return ServiceDecision(left, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true: no pods are kept", actions)
@@ -92,8 +94,11 @@ def _stalled(observed: ServiceObserved) -> ServiceDecision | None:
 
 
 def _engine_problems(observed: ServiceObserved) -> tuple[tuple[str, str], ...]:
-    source = find_source(observed)
+    """Return what the engine does not take; of a version that serves already nothing: an upgrade may know more."""
+    source, serving = find_source(observed), observed.service.status.revision
     if isinstance(source, NoSource):
+        return ()
+    if serving is not None and serving.input_sha256 == input_digest(observed.service, source, names.TRACK_STABLE):
         return ()
     given = engine_input(observed.service, source, engine_of(observed), revision=1, track="stable")
     return engine_problems(given)
