@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ascend_runtime.migrate.findings import Finding, make_finding, note
 from ascend_runtime.migrate.native import CustomOp
@@ -139,7 +139,7 @@ class _Judge:
         if self._ops and use.kind is UseKind.CALL and self._custom_op(file, scan, use, resolved):
             return
         self._has_no_sync |= use.name == "no_sync"
-        if resolved.startswith("torch."):
+        if resolved.startswith("torch.") and not resolved.endswith("()"):
             api = api_name(resolved)
             self._api(file, scan, use, api, is_method="()." in resolved)
             self._advice(file, use, api)
@@ -171,7 +171,7 @@ class _Judge:
             self._rows.findings.append(make_finding("unsupported-api", file, lines, api, message))
         elif verdict.support is Support.YES:
             self._limits(file, lines, api, verdict.note, verdict.not_on)
-        elif not is_method and not is_plain(api):
+        elif not is_method and not is_plain(api) and ".__" not in api:
             self._rows.unknown.append((file, *lines, api, "-"))
             self._rows.hits.append((scan, use, api, "unknown"))
             message = f"{api} is in no table of this PyTorch version: not verified on Ascend."
@@ -188,7 +188,8 @@ class _Judge:
         if self._table.verdict(api).support is Support.NO:
             message = f"{api} is referred to here and is not supported; a call through this name fails."
             lines = (use.line, use.end_line)
-            self._rows.findings.append(make_finding("unsupported-reference", file, lines, api, message))
+            found = make_finding("unsupported-reference", file, lines, api, message)
+            self._rows.findings.append(replace(found, severity="minor", minutes=min(found.minutes, 5)))
 
     # Advice
 

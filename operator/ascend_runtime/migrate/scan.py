@@ -209,7 +209,7 @@ class _Scanner:
         for keyword in node.keywords:
             self._expression(keyword.value, frame)
         self._bind(node.name, self._own(name), frame)
-        inner = _Frame(Scope(self._result.module, frame.scope), name, info, name)
+        inner = _Frame(Scope(self._result.module, _enclosing_scope(frame)), name, info, name)
         self._statements(node.body, inner)
         for attribute, path in inner.scope.names.items():
             info.attributes.setdefault(attribute, path)
@@ -229,8 +229,8 @@ class _Scanner:
         if in_class and frame.owner is not None:
             frame.owner.methods.setdefault(node.name, parameters)
         self._bind(node.name, self._own(name), frame)
-        outer = frame.scope.outer if in_class and frame.scope.outer else frame.scope
-        inner = _Frame(Scope(self._result.module, outer), name, frame.owner, frame.owner_name, function, frame.selves)
+        scope = Scope(self._result.module, _enclosing_scope(frame))
+        inner = _Frame(scope, name, frame.owner, frame.owner_name, function, frame.selves)
         self._parameters(node, inner, is_method=in_class)
         self._later.append((node, inner))
 
@@ -410,6 +410,12 @@ class _Scanner:
         if kind is not UseKind.REFERENCE or not path.startswith(UNKNOWN):
             self._result.uses.append(use)
         return use
+
+
+def _enclosing_scope(frame: _Frame) -> Scope:
+    """Return the scope that a function or class written here looks into: never that of a class body."""
+    in_class = frame.owner is not None and frame.function is None
+    return frame.scope.outer if in_class and frame.scope.outer else frame.scope
 
 
 def _below(node: ast.expr) -> list[ast.expr]:

@@ -101,12 +101,12 @@ def _line_findings(file: str, kind: str, number: int, line: str) -> Iterator[Fin
     if kind in ("python", "notebook"):
         return
     for rule, pattern in _PATTERNS:
-        match = pattern.search(line)
-        if match and rule in _AUTOMATIC:
-            message = f"{match.group(1)} names a CUDA device, backend or resource; the NPU's name takes its place."
-            yield note(rule, file, lines, match.group(1), message)
-        elif match:
-            yield make_finding(rule, file, lines, match.group(1), f"{match.group(1)} belongs to CUDA.", rule)
+        hit = pattern.search(line)
+        if hit and rule in _AUTOMATIC:
+            message = f"{hit.group(1)} names a CUDA device, backend or resource; the NPU's name takes its place."
+            yield note(rule, file, lines, hit.group(1), message)
+        elif hit:
+            yield make_finding(rule, file, lines, hit.group(1), f"{hit.group(1)} belongs to CUDA.", rule)
 
 
 def native_findings(files: Iterable[tuple[str, str]]) -> Iterator[Finding]:

@@ -18,7 +18,14 @@ CHIPS = ("A2", "A3", "950DT")
 
 _DATA = Path(__file__).with_name("data")
 _PLAIN = ("torch.Size", "torch.dtype", "torch.layout", "torch.__version__", "torch.typename", "torch.is_tensor")
-_PLAIN_UNDER = ("torch.version.", "torch._C.", "torch.types.", "torch.nn.modules.utils.", "torch.nn.common_types.")
+_PLAIN_UNDER = (
+    "torch.npu.",
+    "torch.version.",
+    "torch._C.",
+    "torch.types.",
+    "torch.nn.modules.utils.",
+    "torch.nn.common_types.",
+)
 _TENSOR_KINDS = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool")
 
 

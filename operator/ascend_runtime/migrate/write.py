@@ -1,6 +1,6 @@
 """Write the tables under the names and columns that readers of the upstream tool's output know, and findings.json.
 
-Cells that a spreadsheet would take for a formula get a leading blank. Rows are sorted, so equal input gives equal files.
+Cells that a spreadsheet would take for a formula get a leading blank. Rows are sorted: equal input gives equal files.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ def _tables(result: Analysis) -> dict[str, tuple[Sequence[str], Iterable[Sequenc
 
 
 def _sorted(rows: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    return sorted(
-        set(rows), key=lambda row: (str(row[0]), row[1] if isinstance(row[1], int) else 0, str(row[3]), str(row[4:]))
-    )
+    return sorted(set(rows), key=_order)
+
+
+def _order(row: tuple[object, ...]) -> tuple[str, int, str]:
+    return str(row[0]), row[1] if isinstance(row[1], int) else 0, str(row[3:])
 
 
 def _performance(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
