@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from ascend_jobs.cluster.verbs import PODS
@@ -141,6 +142,18 @@ async def test_a_target_that_goes_in_the_middle_is_waited_for(life):
     life.finish_evaluation(GOOD)
     await life.settle()
     assert life.evaluation()["phase"] == "Complete"
+
+
+async def test_the_hour_that_comes_twice_starts_no_run_after_the_other(life):
+    life.now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 in Berlin, for the second time
+    await life.evaluate(target=ELSEWHERE, triggers={"schedule": "30 2 * * *", "timeZone": "Europe/Berlin"})
+    for _ in range(5):
+        life.finish_evaluation(GOOD)
+        await life.advance(60)
+    assert life.evaluation()["run"]["number"] == 1
+    before = life.passes
+    await life.advance(1800)
+    assert life.passes - before <= 3
 
 
 async def story(life: ServiceLife) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from zoneinfo import ZoneInfo
-
-from cronsim import CronSim
 
 from ascend_jobs import names
 from ascend_jobs.api.conditions import (
@@ -16,6 +13,7 @@ from ascend_jobs.api.conditions import (
 )
 from ascend_jobs.api.evaluationjob import Change, EvaluationJob
 from ascend_jobs.api.evaluationjob_status import EvaluationJobStatus, Run
+from ascend_jobs.decide.cron import next_moment
 from ascend_jobs.decide.evaluation.decision import Decision, Phase
 from ascend_jobs.decide.evaluation.observed import EvaluationObserved
 from ascend_jobs.decide.evaluation.result import result_words
@@ -73,8 +71,7 @@ def _trigger(observed: EvaluationObserved) -> str | None:
     if Change.TARGET in changes and revision and revision != run.target_revision and is_settled(observed):
         return "TargetChanged"
     if job.spec.triggers.schedule and run.start_time is not None:
-        zone = ZoneInfo(job.spec.triggers.time_zone)
-        moment = next(CronSim(job.spec.triggers.schedule, run.start_time.astimezone(zone)), None)
+        moment = next_moment(job.spec.triggers.schedule, job.spec.triggers.time_zone, run.start_time)
         if moment is not None and moment <= observed.now:
             return "Schedule"
     return None
@@ -84,7 +81,7 @@ def _seconds_to_schedule(observed: EvaluationObserved) -> float | None:
     triggers = observed.job.spec.triggers
     if not triggers.schedule:
         return None
-    moment = next(CronSim(triggers.schedule, observed.now.astimezone(ZoneInfo(triggers.time_zone))), None)
+    moment = next_moment(triggers.schedule, triggers.time_zone, observed.now)
     return (moment - observed.now).total_seconds() + 1.0 if moment is not None else None
 
 

@@ -16,6 +16,7 @@ from cronsim import CronSim, CronSimError
 from ascend_jobs.api.conditions import Reason
 from ascend_jobs.api.inferenceservice import Scaling, ScalingMetric, Schedule
 from ascend_jobs.api.inferenceservice_status import Load, ScalingStatus
+from ascend_jobs.decide.cron import last_moment, next_moment
 from ascend_jobs.decide.inference.observed import LoadView, ServiceObserved
 from ascend_jobs.decide.plan import Event
 
@@ -79,7 +80,7 @@ def decide_scaling(
 
 def floor(scaling: Scaling, now: datetime) -> tuple[int, str]:
     """Return the least number of replicas at a moment, and who says so."""
-    fired = [(moment, s) for s in scaling.schedules if (moment := _last_moment(s, now)) is not None]
+    fired = [(moment, s) for s in scaling.schedules if (moment := last_moment(s.cron, s.time_zone, now)) is not None]
     if not fired:
         return scaling.min_replicas, "minReplicas"
     latest = max(fired, key=lambda pair: pair[0])[1]
@@ -151,12 +152,8 @@ def _words(scaling: Scaling, load: Load) -> str:
     return f"{scaling.metric.value} {value:g}, target {scaling.target:g} a replica"
 
 
-def _last_moment(schedule: Schedule, now: datetime) -> datetime | None:
-    return next(CronSim(schedule.cron, now.astimezone(ZoneInfo(schedule.time_zone)), reverse=True), None)
-
-
 def _next_moment(schedules: Iterable[Schedule], now: datetime) -> float | None:
-    moments = (next(CronSim(s.cron, now.astimezone(ZoneInfo(s.time_zone))), None) for s in schedules)
+    moments = (next_moment(s.cron, s.time_zone, now) for s in schedules)
     return min(((m - now).total_seconds() + 1.0 for m in moments if m is not None), default=None)
 
 
