@@ -112,6 +112,10 @@ bench-ranktable: $(VENV)/.dev deploy ## Measure in kind how fast rank tables rea
 bench-evaluate: $(VENV)/.dev ## Measure how true the performance measurement is; ARGS=--evalscope also against evalscope
 	@$(BIN)/python hack/bench_evaluate.py $(ARGS)
 
+.PHONY: bench-migrate
+bench-migrate: $(VENV)/.dev ## Measure the analysis of yolov5 and timm on one core against parsing alone
+	@$(BIN)/python hack/bench_migrate.py $(ARGS)
+
 # What ascendctl and the generator need.
 $(VENV)/.cli: hack/locks/operator.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'

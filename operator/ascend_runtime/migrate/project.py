@@ -122,7 +122,7 @@ class Project:
             found = self._from_star(star, name)
             if found:
                 return found
-        return "torch" if name == "torch" else whole
+        return "torch" if name == "torch" else UNKNOWN
 
     def _from_star(self, star: str, name: str) -> str | None:
         module = self.module_named(star)
@@ -130,11 +130,7 @@ class Project:
             whole = f"{star}.{name}"
             return whole if star.startswith("torch") and self._is_listed(whole) else None
         found = self.resolve(f"{module}.{name}")
-        missing = found.startswith(UNKNOWN) or (found == f"{module}.{name}" and not self._defines(module, name))
-        return None if missing else found
-
-    def _defines(self, module: str, name: str) -> bool:
-        return name in self.modules[module].names or f"{module}.{name}" in self.modules
+        return None if found.startswith(UNKNOWN) else found
 
     def _class_attribute(self, owner: str, name: str, *, is_instance: bool) -> str:
         if name == FORWARD:

@@ -27,14 +27,14 @@ _CUDA_ONLY = {
 _VARIABLE = re.compile(r"\b(CUDA_VISIBLE_DEVICES|CUDA_LAUNCH_BLOCKING|CUDA_DEVICE_ORDER|CUDA_HOME|NCCL_[A-Z0-9_]+)\b")
 _PATTERNS = (
     ("cuda-tool", re.compile(r"\b(nvidia-smi|nvcc|nsys|ncu)\b")),
-    ("cuda-image", re.compile(r"^\s*FROM\s+\S*((?:nvidia|nvcr\.io|cuda)\S*)", re.IGNORECASE)),
+    ("cuda-image", re.compile(r"^\s*FROM\s+(?:--\S+\s+)?(\S*(?:nvidia|nvcr\.io|cuda)\S*)", re.IGNORECASE)),
     (
         "cuda-package",
         re.compile(r"(\S+/whl/cu\d+|\bnvidia-[a-z0-9-]+-cu\d+|\bflash[-_]attn\b|\bcupy-\S+)"),
     ),
     ("cuda-backend", re.compile(r"(?<![\w./-])(nccl)(?![\w])", re.IGNORECASE)),
     ("cuda-device", re.compile(r"(?<![\w./-])(cuda(?::\d+)?)(?![\w./-])")),
-    ("cuda-resource", re.compile(r"\b(nvidia\.com/gpu\S*)")),
+    ("cuda-resource", re.compile(r"\b(nvidia\.com/gpu[\w.-]*)")),
 )
 _AUTOMATIC = ("cuda-backend", "cuda-device", "cuda-resource")
 _LONGEST_LINE = 20_000
