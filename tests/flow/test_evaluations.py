@@ -71,6 +71,13 @@ async def test_last_words_of_any_size_fit_the_schema(life):
     await life.assert_at_rest()
 
 
+@pytest.mark.parametrize("template", [{"metadata": []}, {"spec": "x"}, {"spec": {"containers": [{}]}}, {"x": 1}])
+async def test_a_template_that_is_none_is_told(life, template):
+    await life.evaluate(target=ELSEWHERE, runtime={"podTemplate": template})
+    assert life.is_true("Stalled", of=life.evaluation()) == ("True", "SpecInvalid")
+    assert "spec.runtime.podTemplate" in life.evaluation()["message"]
+
+
 async def test_suspending_costs_no_try(life):
     await life.evaluate(target=ELSEWHERE, backoffLimit=1)
     for _ in range(3):

@@ -203,6 +203,10 @@ async def test_an_upgrade_with_another_default_image_changes_nothing(life):
             "w8a8",
         ),
         ({"npusPerNode": 10}, "spec.npusPerNode"),
+        ({"runtime": {"podTemplate": {"metadata": []}}}, "spec.runtime.podTemplate.metadata"),
+        ({"runtime": {"podTemplate": {"metadata": {"labels": "x"}}}}, "spec.runtime.podTemplate.metadata.labels"),
+        ({"runtime": {"podTemplate": {"spec": {"volumes": [{}]}}}}, "spec.runtime.podTemplate.spec.volumes"),
+        ({"runtime": {"podTemplate": {"containers": []}}}, "only metadata and spec"),
     ],
 )
 async def test_bad_input_is_told_before_any_pod(life, spec, words):

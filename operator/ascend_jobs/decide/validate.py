@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.finetunejob import FineTuneJob
+from ascend_jobs.decide.template import Finding, template_problems
 from ascend_jobs.desired.volumes import uris
-
-Finding = tuple[str, str]
-"""Field path and sentence."""
 
 
 def invalid_fields(job: FineTuneJob, default_image: str) -> tuple[Finding, ...]:
@@ -56,38 +53,19 @@ def _batches(job: FineTuneJob) -> Iterator[Finding]:
 
 def _template(job: FineTuneJob) -> Iterator[Finding]:
     template = job.spec.runtime.pod_template
-    for part in ("metadata", "spec"):
-        if not isinstance(template.get(part, {}), dict):
-            yield f"spec.runtime.podTemplate.{part}", "is to be an object"
-    unknown = sorted(set(template) - {"metadata", "spec"})
-    if unknown:
-        yield "spec.runtime.podTemplate", f"has {', '.join(unknown)}; only metadata and spec belong there"
+    yield from template_problems(template)
     spec = template.get("spec")
-    if isinstance(spec, dict) and spec.get("restartPolicy", "Never") != "Never":
+    if not isinstance(spec, dict):
+        return
+    if spec.get("restartPolicy", "Never") != "Never":
         yield "spec.runtime.podTemplate.spec.restartPolicy", "is always Never: the operator restarts the whole group"
-    if isinstance(spec, dict):
-        yield from _named_items(spec)
-    metadata = template.get("metadata")
-    for field in ("labels", "annotations"):
-        texts = (metadata.get(field) if isinstance(metadata, dict) else None) or {}
-        if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
-            yield f"spec.runtime.podTemplate.metadata.{field}", "is to be an object of texts"
-
-
-def _named_items(spec: dict[str, Any]) -> Iterator[Finding]:
-    for field in ("containers", "initContainers", "volumes"):
-        items = spec.get(field) or []
-        if not isinstance(items, list) or not all(
-            isinstance(i, dict) and isinstance(i.get("name"), str) for i in items
-        ):
-            yield f"spec.runtime.podTemplate.spec.{field}", "is to be a list of objects that have a name"
-        elif field == "containers" and any(item["name"] != names.CONTAINER_TRAINER for item in items):
-            yield (
-                "spec.runtime.podTemplate.spec.containers",
-                "may only hold trainer; a sidecar goes into initContainers with restartPolicy Always, to end with it",
-            )
-        elif any("image" in item and not isinstance(item["image"], str) for item in items):
-            yield f"spec.runtime.podTemplate.spec.{field}", "an image is to be a text"
+    containers = spec.get("containers")
+    listed = containers if isinstance(containers, list) else []
+    if any(isinstance(item, dict) and item.get("name") != names.CONTAINER_TRAINER for item in listed):
+        yield (
+            "spec.runtime.podTemplate.spec.containers",
+            "may only hold trainer; a sidecar goes into initContainers with restartPolicy Always, to end with it",
+        )
 
 
 def _image(job: FineTuneJob, default_image: str) -> Iterator[Finding]:

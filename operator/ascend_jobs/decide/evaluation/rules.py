@@ -22,6 +22,8 @@ from ascend_jobs.decide.evaluation.run import decide_run
 from ascend_jobs.decide.evaluation.status import status_of
 from ascend_jobs.decide.inference.scaling import schedule_problem
 from ascend_jobs.decide.plan import Delete, Event, Kind, Plan
+from ascend_jobs.decide.template import template_problems
+from ascend_jobs.decide.words import cleaned_text
 from ascend_jobs.errors import JobError, SpecInvalid, Waiting
 
 _RETRY_SECONDS = 60.0
@@ -83,6 +85,8 @@ def _decide_validity(observed: EvaluationObserved) -> Decision | None:
     if not (spec.runtime.image or observed.defaults.prepare_image or observed.defaults.image):
         message = "spec.runtime.image: no image is named, and the installation has no default (values images.prepare)"
         return stalled(status, Reason.SPEC_INVALID, message, None)
+    for path, text in template_problems(spec.runtime.pod_template):
+        return stalled(status, Reason.SPEC_INVALID, cleaned_text(f"{path}: {text}"), None)
     for number, suite in enumerate(spec.suites):
         if suite.kind is SuiteType.COMMAND and not suite.image:
             return stalled(status, Reason.SPEC_INVALID, f"spec.suites[{number}].image: type command needs it", None)

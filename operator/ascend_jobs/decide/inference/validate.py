@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ascend_jobs import names
 from ascend_jobs.api.inferenceservice import Engine, InferenceService, QuantizationMethod
 from ascend_jobs.decide.inference.scaling import schedule_problem
 from ascend_jobs.decide.observed import Defaults
+from ascend_jobs.decide.template import Finding, template_problems
 from ascend_jobs.desired.inference.proxy import needs_proxy
-
-_OURS = ("serviceAccountName", "nodeSelector", "tolerations", "affinity", "priorityClassName")
 
 
 def spec_problems(service: InferenceService, defaults: Defaults, engine: Engine) -> tuple[tuple[str, str], ...]:
@@ -42,16 +42,11 @@ def _problems(service: InferenceService, defaults: Defaults, engine: Engine) -> 
     yield from _template_problems(spec.runtime.pod_template)
 
 
-def _template_problems(template: dict[str, object]) -> Iterator[tuple[str, str]]:
+def _template_problems(template: dict[str, Any]) -> Iterator[Finding]:
     """Yield what a template says that cannot be: it may add, not take away what the operator goes by."""
-    spec = template.get("spec")
-    if spec is not None and not isinstance(spec, dict):
-        yield "spec.runtime.podTemplate.spec", "an object is wanted"
-        return
-    for name in ("initContainers", "containers"):
-        for number, container in enumerate((spec or {}).get(name) or ()):
-            path = f"spec.runtime.podTemplate.spec.{name}[{number}]"
-            if not isinstance(container, dict) or not isinstance(container.get("name"), str):
-                yield path, "a container with a name is wanted"
-            elif container["name"] == names.CONTAINER_SERVER and "command" in container:
-                yield f"{path}.command", "the engine's command is made from spec.serving; engine custom takes a command"
+    wrong = tuple(template_problems(template))
+    yield from wrong
+    for number, container in enumerate(() if wrong else (template.get("spec") or {}).get("containers", ())):
+        if container["name"] == names.CONTAINER_SERVER and "command" in container:
+            path = f"spec.runtime.podTemplate.spec.containers[{number}].command"
+            yield path, "the engine's command is made from spec.serving; engine custom takes a command"

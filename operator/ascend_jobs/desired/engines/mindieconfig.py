@@ -238,11 +238,12 @@ def _invariant_problems(given: EngineInput) -> Iterator[Problem]:
         )
     if s["maxIterTimes"] > s["maxSeqLen"]:
         yield f"{FIELD}.maxIterTimes", f"is {s['maxIterTimes']}; at most maxLength {s['maxSeqLen']}"
-    if s["maxPreemptCount"] > s["maxBatchSize"]:
-        yield f"{FIELD}.maxPreemptCount", f"is {s['maxPreemptCount']}; at most maxConcurrency {s['maxBatchSize']}"
-    if s["maxPreemptCount"] > 0 and s["cpuMemSize"] == 0:
+    preempted = s.get("maxPreemptCount", 0)
+    if preempted > s["maxBatchSize"]:
+        yield f"{FIELD}.maxPreemptCount", f"is {preempted}; at most maxConcurrency {s['maxBatchSize']}"
+    if preempted > 0 and s.get("cpuMemSize") == 0:
         yield f"{FIELD}.cpuMemSize", "is 0; preempted requests need room, so above 0 or maxPreemptCount 0"
     if s.get("maxN", 1) > s["maxBatchSize"]:
         yield f"{FIELD}.maxN", f"is {s['maxN']}; at most maxConcurrency {s['maxBatchSize']}"
-    if s["cacheBlockSize"] % 16:
+    if s.get("cacheBlockSize", 16) % 16:
         yield f"{FIELD}.cacheBlockSize", f"is {s['cacheBlockSize']}; a multiple of 16 (128 is best)"
