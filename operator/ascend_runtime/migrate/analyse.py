@@ -14,10 +14,11 @@ from ascend_runtime.migrate.apis import ApiRows, judge_uses
 from ascend_runtime.migrate.findings import Finding, in_order
 from ascend_runtime.migrate.native import CustomOp, custom_ops
 from ascend_runtime.migrate.project import Project
-from ascend_runtime.migrate.scan import FileScan, scan_tree
+from ascend_runtime.migrate.scan import scan_tree
 from ascend_runtime.migrate.tables import ApiTable
 from ascend_runtime.migrate.thirdparty import Affected, affected_functions
 from ascend_runtime.migrate.tree import Found, Skipped, find_files, module_name, parse_python, read_python, read_text
+from ascend_runtime.migrate.uses import FileScan
 from ascend_runtime.migrate.verdict import Assessment, assess
 
 _WORTH_A_POOL = 3_000_000

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from ascend_runtime.migrate.findings import Finding, make_finding, note
 from ascend_runtime.migrate.native import CustomOp
 from ascend_runtime.migrate.project import Project, api_name
-from ascend_runtime.migrate.scan import FileScan, Use, UseKind
 from ascend_runtime.migrate.tables import ApiTable, Support, affinities, is_plain
+from ascend_runtime.migrate.uses import FileScan, Use, UseKind
 
 Row = tuple[str, int | str, int | str, str, str]
 """File, Start Line, End Line, OP, Tips."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ascend_runtime.migrate.apis import argument
 from ascend_runtime.migrate.findings import Finding, note
 from ascend_runtime.migrate.project import Project, api_name
-from ascend_runtime.migrate.scan import FileScan, Use, UseKind
+from ascend_runtime.migrate.uses import FileScan, Use, UseKind
 
 Row = tuple[str, int, int, str, str]
 

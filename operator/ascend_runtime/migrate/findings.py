@@ -43,4 +43,4 @@ def note(rule: str, file: str, lines: tuple[int, int], subject: str, message: st
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings without doubles, by file, line, rule and subject."""
-    return sorted(set(findings), key=lambda one: (one.file, one.line, one.rule, one.subject, one.end_line))
+    return sorted(set(findings), key=lambda one: (one.file, one.line, one.rule, one.subject, one.end_line, one.message))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from ascend_runtime.migrate.paths import FORWARD, UNKNOWN
-from ascend_runtime.migrate.scan import ClassInfo, FileScan, FunctionInfo
+from ascend_runtime.migrate.uses import ClassInfo, FileScan, FunctionInfo
 
 TENSOR = "torch.Tensor()"
 _MODULE = "torch.nn.Module"

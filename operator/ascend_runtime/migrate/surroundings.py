@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ascend_runtime.migrate.findings import Finding, make_finding, note
-from ascend_runtime.migrate.scan import FileScan
 from ascend_runtime.migrate.tables import libraries
+from ascend_runtime.migrate.uses import FileScan
 
 _CUDA_ONLY = {
     "triton": "Triton kernels",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ascend_runtime.migrate.project import Project
-from ascend_runtime.migrate.scan import FileScan, Use, UseKind
+from ascend_runtime.migrate.uses import FileScan, Use, UseKind
 
 _MOST = 100
 """Affected functions in one cell; more are split over rows, as upstream does."""

@@ -1,6 +1,7 @@
 """Whatever stands in a folder, the rest of it is analysed, and what was left out is named."""
 
 import ast
+import json
 import os
 import random
 
@@ -40,6 +41,7 @@ def test_bad_file_is_named_and_left_out(tmp_path, content):
         pytest.param(GOOD.replace("\n", "\r\n").encode(), id="crlf"),
         pytest.param(GOOD.encode() + b"y = [" + b"1, " * 300_000 + b"]\n", id="one-long-line"),
         pytest.param(GOOD.encode() + b"x = torch.rand(1)\n" + b"x = x.a().b()\n" * 3000, id="growing-path"),
+        pytest.param(GOOD.encode() + b"if 0:\n  pass\n" + b"elif 1:\n  x = 1\n" * 900, id="elif-chain"),
         pytest.param(GOOD.encode() + b"y = x" + b".a()" * 300 + b"\n", id="long-chain"),
     ],
 )
@@ -69,7 +71,8 @@ def test_names_cannot_leave_their_cells(tmp_path):
 def test_cycles_end(tmp_path):
     files = {
         "a.py": "from b import *\nfrom b import x\nclass A(B):\n    y = x\nA().y.z()\nx()\n",
-        "b.py": "from a import *\nfrom a import x\nclass B(A):\n    pass\ndef f():\n    return g()\ndef g():\n    return f()\nf().a()\n",
+        "b.py": "from a import *\nfrom a import x\nclass B(A):\n    pass\n"
+        "def f():\n    return g()\ndef g():\n    return f()\nf().a()\n",
         "c.py": GOOD,
     }
     assert len(analyse_files(tmp_path, files).rows.unsupported) == 1
@@ -77,7 +80,9 @@ def test_cycles_end(tmp_path):
 
 def test_broken_notebook_and_magics(tmp_path):
     files = {
-        "a.ipynb": '{"cells": [{"cell_type": "code", "source": ["%pip install x\\n", "import torch\\n", "torch.std_mean(1)"]}]}',
+        "a.ipynb": json.dumps(
+            {"cells": [{"cell_type": "code", "source": ["%pip install x\n", "import torch\n", "torch.std_mean(1)"]}]}
+        ),
         "b.ipynb": "[]",
     }
     result = analyse_files(tmp_path, files)
