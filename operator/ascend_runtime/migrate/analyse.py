@@ -116,7 +116,7 @@ def _read_python(result: _Read) -> None:
     result.findings = tuple(surroundings.text_findings(found.name, found.kind, text))
     tree = parse_python(text)
     result.lines = text.count("\n") + 1
-    module, is_package = module_name(found.name)
+    module, is_package = module_name(found.name, found.package)
     result.scan = scan_tree(tree, module, is_package=is_package)
     result.findings += tuple(surroundings.library_findings(found.name, result.scan))
 

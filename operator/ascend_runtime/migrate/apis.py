@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ascend_runtime.migrate.findings import Finding, make_finding, note
 from ascend_runtime.migrate.native import CustomOp
-from ascend_runtime.migrate.project import Project, api_name
+from ascend_runtime.migrate.project import EXTENSION, Project, api_name
 from ascend_runtime.migrate.tables import ApiTable, Support, affinities, is_plain
 from ascend_runtime.migrate.uses import FileScan, Use, UseKind
 
@@ -15,6 +15,7 @@ Row = tuple[str, int | str, int | str, str, str]
 """File, Start Line, End Line, OP, Tips."""
 
 USER_OP = "User-defined CUDA Operator."
+_COMMON = frozenset({"forward", "backward"})
 _PRECISION = {
     "torch.baddbmm": "With beta 0 the input still counts on NPUs: NaN and inf in it spread; compare results.",
     "torch.reshape": "Reshaping a tensor in a private format may change its values; compare results.",
@@ -148,7 +149,7 @@ class _Judge:
 
     def _custom_op(self, file: str, scan: FileScan, use: Use, resolved: str) -> bool:
         """Note a call that ends in the name of an operator of the project's CUDA sources and fits its arguments."""
-        if "." not in resolved or resolved.startswith("torch.nn.") or resolved in self._project.functions:
+        if not self._may_be_custom(use.name, resolved):
             return False
         for op in self._ops.get(use.name, ()):
             if op.takes(len(use.positional)):
@@ -159,6 +160,15 @@ class _Judge:
                 self._rows.findings.append(make_finding("custom-op", file, lines, name, USER_OP, "cuda-op"))
                 return True
         return False
+
+    def _may_be_custom(self, name: str, resolved: str) -> bool:
+        """Tell whether a name can be an operator; forward is one only on what is no object of torch or the project."""
+        if "." not in resolved or resolved.startswith("torch.nn.") or resolved in self._project.functions:
+            return False
+        if name not in _COMMON or resolved.startswith(EXTENSION):
+            return True
+        foreign = resolved.partition(".")[0] not in ("?", "torch", *self._project.roots)
+        return foreign and "()" not in resolved
 
     def _api(self, file: str, scan: FileScan, use: Use, api: str, *, is_method: bool) -> None:
         verdict = self._table.verdict(api)

@@ -9,7 +9,8 @@ from ascend_runtime.migrate.paths import FORWARD, UNKNOWN
 from ascend_runtime.migrate.uses import ClassInfo, FileScan, FunctionInfo
 
 TENSOR = "torch.Tensor()"
-_MODULE = "torch.nn.Module"
+EXTENSION = "torch.utils.cpp_extension.load()"
+"""A module compiled when the program runs: what is called on it are the project's own operators."""
 _MAKERS = {
     "torch.jit.script": "torch.jit.ScriptModule()",
     "torch.jit.trace": "torch.jit.ScriptModule()",
@@ -19,6 +20,8 @@ _MAKERS = {
     "torch.nn.utils.rnn.pack_padded_sequence": "torch.nn.utils.rnn.PackedSequence()",
     "torch.nn.utils.rnn.pack_sequence": "torch.nn.utils.rnn.PackedSequence()",
     "torch.device": UNKNOWN,
+    "torch.utils.cpp_extension.load": EXTENSION,
+    "torch.utils.cpp_extension.load_inline": EXTENSION,
 }
 """Results of lower-case functions of torch that are no tensors but have methods the tables list."""
 _NO_TENSOR = frozenset(
@@ -45,6 +48,7 @@ class Project:
             prefix = f"{scan.module}." if scan.module else ""
             self.classes.update((prefix + name, (info, scan)) for name, info in scan.classes.items())
             self.functions.update((prefix + name, info) for name, info in scan.functions.items())
+        self.roots = frozenset(module.partition(".")[0] for module in self.modules)
         self._is_listed = is_listed
         self._shorter = self._suffixes()
         self._known: dict[str, str] = {}

@@ -12,7 +12,7 @@ import json
 import os
 import tokenize
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 LARGEST = 10 * 1024 * 1024
@@ -38,12 +38,16 @@ _SUFFIXES = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file: its path relative to the project with `/`, where it is, its kind (python, notebook, shell, ...)."""
+    """A file: its path relative to the project with `/`, where it is, its kind (python, notebook, shell, ...).
+
+    `package` is the name of the project's own folder where that is a package, else empty.
+    """
 
     name: str
     path: Path
     kind: str
     size: int
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ def find_files(root: Path) -> tuple[list[Found], list[Skipped]]:
     """Return the files of a project that say something about migration, sorted by name, and those left out."""
     found: list[Found] = []
     skipped: list[Skipped] = []
+    package = root.resolve().name if (root / "__init__.py").is_file() else ""
     for folder, folders, names in os.walk(root, onerror=None):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not (here / name).is_symlink())
@@ -65,6 +70,8 @@ def find_files(root: Path) -> tuple[list[Found], list[Skipped]]:
             kind = kind_of(name)
             if kind:
                 _add(here / name, (here / name).relative_to(root).as_posix(), kind, found, skipped)
+    if package:
+        found = [replace(one, package=package) for one in found]
     return found, skipped
 
 
@@ -96,9 +103,13 @@ def _add(path: Path, name: str, kind: str, found: list[Found], skipped: list[Ski
         found.append(Found(printable, path, kind, status.st_size))
 
 
-def module_name(name: str) -> tuple[str, bool]:
-    """Return the dotted name of a file's path (`a/b.py` is a.b, `a/__init__.py` is a) and whether it is a package."""
-    parts = name.rsplit(".", 1)[0].split("/")
+def module_name(name: str, package: str = "") -> tuple[str, bool]:
+    """Return the dotted name of a file's path and whether it is a package.
+
+    `a/b.py` is a.b, `a/__init__.py` is a; inside a project that is itself a package, both start with its name.
+    """
+    parts = [package] if package else []
+    parts += name.rsplit(".", 1)[0].split("/")
     if parts[-1] == "__init__":
         return ".".join(parts[:-1]), True
     return ".".join(parts), False

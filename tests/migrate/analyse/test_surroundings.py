@@ -78,6 +78,32 @@ def test_calls_of_custom_ops(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("source", "desired"),
+    [
+        pytest.param("net = nn.Linear(1, 1)\nnet.forward(x)", [], id="module"),
+        pytest.param("def f(y):\n    y.forward(1)", [], id="unknown"),
+        pytest.param("import deform_ext as e\ne.forward(x)", ["deform_ext.forward"], id="extension"),
+        pytest.param(
+            "from torch.utils.cpp_extension import load_inline\ne = load_inline('e')\ne.forward(x)",
+            ["torch.utils.cpp_extension.load.forward"],
+            id="compiled-at-run-time",
+        ),
+    ],
+)
+def test_forward_is_an_operator_of_extensions_alone(tmp_path, source, desired):
+    files = {"a.cpp": 'PYBIND11_MODULE(N, m) { m.def("forward", &go); }', "m.py": NN + source + "\n"}
+    assert [row[3] for row in analyse_files(tmp_path, files).rows.unsupported] == desired
+
+
+def test_a_project_that_is_a_package(tmp_path):
+    files = {"__init__.py": "from .a import make\n", "a.py": NN + "def make():\n    return torch.rand(1)\n"}
+    files["b.py"] = "import pkg\nfrom pkg.a import make\nfrom . import make as again\n"
+    files["b.py"] += "pkg.make().mode()\nmake().mode()\nagain().mode()\n"
+    rows = analyse_files(tmp_path / "pkg", files).rows.unsupported
+    assert [row[1] for row in rows] == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
     ("source", "sign"),
     [
         pytest.param("y = x[x > 0]", "boolean mask", id="mask"),
