@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import zlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -29,7 +31,9 @@ async def world(plane: ControlPlane) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def namespace(world: World, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:50]
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    name = name if len(name) <= 50 else f"{name[:41]}-{zlib.crc32(name.encode()):08x}"
+    name = name.strip("-")
     await world.make_namespace(name)
     return name
 

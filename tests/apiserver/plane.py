@@ -48,6 +48,8 @@ class ControlPlane:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._authority = Authority(folder)
         self.url = ""
+        self.prepared = False
+        """The definitions and roles of the tests are there."""
 
     def start(self) -> None:
         """Start all; on failure the end of the log is in the error."""

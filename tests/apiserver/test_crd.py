@@ -1,60 +1,155 @@
-"""The CRDs at a real API server: accepted, defaults filled in, every rule refuses with its words and field."""
+"""The CRDs at a real API server: accepted, defaults filled in, every rule and bound refuses with field and words."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from apiserver.world import CRDS, FTJ, World
-from ascend_jobs.api.crd import KINDS, object_schema
+from ascend_jobs import names
+from ascend_jobs.api.base import CustomObject
+from ascend_jobs.api.crd import KINDS, CustomKind, object_schema
+from ascend_jobs.api.evaluationjob import EvaluationJob
 from ascend_jobs.api.finetunejob import FineTuneJob
+from ascend_jobs.api.inferenceservice import InferenceService
 from ascend_jobs.cli.main import main
 from ascend_jobs.cli.schemacheck import with_defaults
+from ascend_jobs.cluster.verbs import JOBS, Resource
 from ascend_jobs.errors import ApiError
-from spec_cases import REFUSED, SMALLEST, Refused, made
+from spec_bounds import NOTHING, SERVER, Bound, bounds
+from spec_cases import REFUSED, TAKEN, Refused, Taken, made
 
 pytestmark = pytest.mark.apiserver
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MODELS: dict[str, type[CustomObject]] = {m.kind: m for m in (FineTuneJob, InferenceService, EvaluationJob)}
+by_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 
 
-def job(namespace: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    return made({**(changes or {}), "metadata.namespace": namespace})
+def resource(kind: str, *, dry: bool = False) -> Resource:
+    """Return the resource of a kind; what is created `dry` is answered as if it were kept."""
+    found = JOBS[next(k.short for k in KINDS if k.kind == kind)]
+    return Resource(found.prefix, f"{found.plural}?dryRun=All") if dry else found
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
-async def test_definition_is_established_and_structural(world: World, kind: Any) -> None:
+def job(namespace: str, changes: dict[str, Any] | None = None, kind: str = names.FINE_TUNE_JOB) -> dict[str, Any]:
+    return made({**(changes or {}), "metadata.namespace": namespace}, kind)
+
+
+async def refusal(world: World, body: dict[str, Any]) -> str:
+    """Return why an object is not taken, "" when it is."""
+    try:
+        await world.api.create(resource(body["kind"], dry=True), "default", body)
+    except ApiError as error:
+        assert error.status == 422, error
+        return error.message
+    return ""
+
+
+@by_kind
+async def test_definition_is_established_and_structural(world: World, kind: CustomKind) -> None:
     found = await world.api.get(CRDS, "", f"{kind.plural}.ascendjobs.io")
     conditions = {c["type"]: c["status"] for c in found["status"]["conditions"]}
     assert conditions == {"NamesAccepted": "True", "Established": "True"}, "NonStructuralSchema would stand here too"
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case.kind}-{case.id}")
 async def test_refused(world: World, case: Refused) -> None:
     """The table of the offline checks: both say the same of the same specs."""
-    with pytest.raises(ApiError) as caught:
-        await world.api.create(FTJ, "default", job("default", case.changes))
-    assert caught.value.status == 422
-    assert case.field in caught.value.message
-    assert case.words in caught.value.message
+    message = await refusal(world, made(case.changes, case.kind))
+    assert message, "it was taken"
+    assert case.field in message
+    assert case.words in message
 
 
-async def test_defaults_are_those_of_the_models(world: World, namespace: str) -> None:
-    created = await world.api.create(FTJ, namespace, job(namespace))
-    offline = with_defaults(SMALLEST, object_schema(KINDS[0]))
-    assert created["spec"] == offline["spec"]
-    bare = {**copy.deepcopy(SMALLEST), "metadata": created["metadata"]}
-    assert FineTuneJob.parse(created).spec == FineTuneJob.parse(bare).spec
+@pytest.mark.parametrize("case", TAKEN, ids=lambda case: f"{case.kind}-{case.id}")
+async def test_taken(world: World, case: Taken) -> None:
+    assert await refusal(world, made(case.changes, case.kind)) == ""
+
+
+@by_kind
+async def test_every_bound_is_kept(world: World, kind: CustomKind) -> None:
+    """Of each the value just beyond is refused for that very reason, and the last one within is not."""
+    found = [*bounds(object_schema(kind)["properties"]["spec"], ("spec",))]
+    for some in (found[start : start + 16] for start in range(0, len(found), 16)):
+        await asyncio.gather(*(keep(world, kind.kind, bound) for bound in some))
+
+
+async def keep(world: World, kind: str, bound: Bound) -> None:
+    words = SERVER[bound.keyword]
+    beyond = await refusal(world, bound.wrong(kind))
+    assert any(f"{bound.field}: " in told and words in told for told in reasons(beyond)), (bound, beyond)
+    if bound.within is not NOTHING:
+        within = await refusal(world, bound.right(kind))
+        assert not any(f"{bound.field}: " in told and words in told for told in reasons(within)), (bound, within)
+
+
+def reasons(message: str) -> list[str]:
+    """Return the single reasons of a refusal, each with its field."""
+    return message.replace(", spec", "\0spec").split("\0")
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.name)
+async def test_our_own_examples_are_taken(world: World, file: Path) -> None:
+    text = await asyncio.to_thread(file.read_text)
+    for body in yaml.safe_load_all(text):
+        if body["apiVersion"] == names.API_VERSION:
+            body["metadata"].pop("namespace", None)
+            assert await refusal(world, body) == ""
+
+
+OPTIONAL: dict[str, dict[str, Any]] = {
+    names.FINE_TUNE_JOB: {},
+    names.INFERENCE_SERVICE: {
+        "spec.canary": {"model": {"fromJob": "tune"}},
+        "spec.scaling.schedules": [{"cron": "0 20 * * *", "minReplicas": 0}],
+        "spec.access.apiKeysSecretRef": {"name": "keys"},
+        "spec.rollout.gate": {"evaluation": "check"},
+        "spec.model.adapters": [{"name": "legal", "uri": "pvc://m/legal"}],
+    },
+    names.EVALUATION_JOB: {
+        "spec.performance": {"uri": "pvc://e/p"},
+        "spec.output": {"uri": "pvc://e/r"},
+        "spec.baseline": {"url": "http://a:80", "model": "m"},
+        "spec.acceptance": [{"metric": "ceval.accuracy", "min": 0.5}],
+    },
+}
+"""What is absent by default, and has defaults below it."""
+
+
+@by_kind
+@pytest.mark.parametrize("whole", [False, True], ids=["smallest", "optional"])
+async def test_defaults_are_those_of_the_models(world: World, namespace: str, kind: CustomKind, whole: bool) -> None:
+    body = job(namespace, OPTIONAL[kind.kind] if whole else {}, kind.kind)
+    created = await world.api.create(resource(kind.kind), namespace, body)
+    assert created["spec"] == with_defaults(body, object_schema(kind))["spec"]
+    bare = {**copy.deepcopy(body), "metadata": created["metadata"]}
+    read, alone = MODELS[kind.kind].parse(created), MODELS[kind.kind].parse(bare)
+    assert read == alone
     assert "status" not in created, "nothing is said before the operator has seen it"
 
 
-async def test_unknown_fields_are_dropped_but_for_the_pod_template(world: World, namespace: str) -> None:
+@by_kind
+async def test_unknown_fields_are_dropped_but_for_the_pod_template(
+    world: World, namespace: str, kind: CustomKind
+) -> None:
     template = {"spec": {"tolerations": [{"key": "npu", "operator": "Exists"}], "hostNetwork": True}}
-    changes = {"spec.nonsense": 1, "spec.training.lora": {"rnk": 3}, "spec.runtime.podTemplate": template}
-    spec = (await world.api.create(FTJ, namespace, job(namespace, changes)))["spec"]
+    changes = {"spec.nonsense": 1, "spec.runtime.imag": "x", "spec.runtime.podTemplate": template}
+    spec = (await world.api.create(resource(kind.kind), namespace, job(namespace, changes, kind.kind)))["spec"]
     assert "nonsense" not in spec
-    assert "rnk" not in spec["training"]["lora"]
+    assert "imag" not in spec["runtime"]
     assert spec["runtime"]["podTemplate"] == template
+
+
+async def test_arguments_of_engines_stay_as_they_are(world: World, namespace: str) -> None:
+    arguments = {"seed": 3, "enforce-eager": True, "compilation-config": {"level": 3, "sizes": [1, 2.5, None]}}
+    changes = {"spec.serving.engineArgs": arguments}
+    kind = names.INFERENCE_SERVICE
+    created = await world.api.create(resource(kind), namespace, job(namespace, changes, kind))
+    assert created["spec"]["serving"]["engineArgs"] == arguments
 
 
 IMMUTABLE = {
@@ -96,12 +191,41 @@ async def test_the_rest_can(world: World, namespace: str) -> None:
         before = after
 
 
-async def test_a_status_of_all_fields_is_taken(world: World, namespace: str) -> None:
+@by_kind
+async def test_a_status_of_all_fields_is_taken(world: World, namespace: str, kind: CustomKind) -> None:
     """A field of the models that the schema lacks would be dropped without a word."""
-    await world.api.create(FTJ, namespace, job(namespace))
-    status = everything(object_schema(KINDS[0])["properties"]["status"])
-    after = await world.api.patch(FTJ, namespace, "faq", {"status": status}, status=True)
+    await world.api.create(resource(kind.kind), namespace, job(namespace, kind=kind.kind))
+    status = everything(object_schema(kind)["properties"]["status"])
+    after = await world.api.patch(resource(kind.kind), namespace, "faq", {"status": status}, status=True)
     assert after["status"] == status
+    read = MODELS[kind.kind].parse(after)
+    assert read.model_dump(include={"status"}, mode="json", exclude_none=True)["status"] == status
+
+
+async def test_scale(world: World, namespace: str) -> None:
+    """What kubectl scale, the HPA and KEDA read and write."""
+    services, kind = resource(names.INFERENCE_SERVICE), names.INFERENCE_SERVICE
+    await world.api.create(services, namespace, job(namespace, kind=kind))
+    with pytest.raises(ApiError, match=r"spec replicas field .* does not exist"):  # so an HPA needs a number to begin
+        await world.api.get(services, namespace, "faq/scale")
+    scale = await world.api.patch(services, namespace, "faq/scale", {"spec": {"replicas": 1}})  # kubectl scale
+    assert (scale["kind"], scale["spec"]) == ("Scale", {"replicas": 1})
+    told = {"replicas": 2, "selector": "ascendjobs.io/job-name=faq"}
+    await world.api.patch(services, namespace, "faq", {"status": told}, status=True)
+    scale = await world.api.get(services, namespace, "faq/scale")
+    assert scale["status"] == told
+    scale["spec"]["replicas"] = 3
+    answer = await world.put(services, namespace, "faq/scale", scale)
+    assert (answer["spec"], answer["status"]) == ({"replicas": 3}, told)
+    found = await world.api.get(services, namespace, "faq")
+    assert found["spec"]["scaling"]["replicas"] == 3
+    assert found["metadata"]["generation"] == 3
+    scale["spec"]["replicas"], scale["metadata"] = 2000, answer["metadata"]
+    with pytest.raises(ApiError, match=r"spec\.scaling\.replicas"):
+        await world.put(services, namespace, "faq/scale", scale)
+    scale["spec"]["replicas"], scale["metadata"] = 1, {**answer["metadata"], "resourceVersion": "1"}
+    with pytest.raises(ApiError, match="has been modified"):
+        await world.put(services, namespace, "faq/scale", scale)
 
 
 def everything(schema: dict[str, Any]) -> Any:

@@ -54,7 +54,9 @@ class World:
         await self._pool.close()
 
     async def set_up(self) -> None:
-        """Apply definitions, the operator's namespace and its roles, made of RULES and nothing else."""
+        """Apply definitions, the operator's namespace and its roles, made of RULES and nothing else; once a plane."""
+        if self.plane.prepared:
+            return
         await self.make_namespace(OWN)
         for manifest in crd_manifests():
             await self.ensure(CRDS, "", manifest)
@@ -67,9 +69,10 @@ class World:
             await self.ensure(BINDINGS, OWN, _binding("ascend-jobs", "Role", user))
 
         async def served() -> bool:
-            return FTJ.plural in await self.api.discover(FTJ.prefix)
+            return {job.plural for job in JOBS.values()} <= await self.api.discover(FTJ.prefix)
 
         await eventually(served)
+        self.plane.prepared = True
 
     async def allow_in(self, namespace: str) -> None:
         """Give the limited operator its roles in one namespace."""
@@ -91,6 +94,15 @@ class World:
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
+
+    async def put(self, resource: Resource, namespace: str, name: str, manifest: Manifest) -> Manifest:
+        """Replace an object or a subresource (`NAME/scale`), as kubectl and the HPA do; the operator never does."""
+        url = f"{self.plane.url}/{resource.prefix}/namespaces/{namespace}/{resource.plural}/{name}"
+        async with self._pool.session() as session, session.put(url, json=manifest) as answer:
+            found: Manifest = await answer.json()
+        if answer.status >= 400:
+            raise ApiError(answer.status, found["message"], reason=found.get("reason", ""))
+        return found
 
     async def all(self, resource: Resource, namespace: str, labels: str = "") -> list[Manifest]:
         """List objects of a namespace."""

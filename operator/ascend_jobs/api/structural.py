@@ -23,11 +23,12 @@ Schema = dict[str, Value]
 
 RULES = "x-kubernetes-validations"
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
+LIST_KEYS = "x-kubernetes-list-map-keys"
 
 _COPIED = frozenset({
     "type", "description", "enum", "pattern", "minimum", "maximum", "multipleOf", "minLength", "maxLength",
     "minItems", "maxItems", "minProperties", "maxProperties", "required",
-    RULES, PRESERVE, "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string",
+    RULES, PRESERVE, "x-kubernetes-list-type", LIST_KEYS, "x-kubernetes-int-or-string",
 })  # fmt: skip
 _FORMATS = frozenset({"date-time", "int32", "int64"})
 

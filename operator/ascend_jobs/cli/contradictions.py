@@ -27,7 +27,7 @@ Problem = tuple[str, str]
 
 _MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 _GIVEN = "given by the installation"
-_DEFAULTS = Defaults(image=_GIVEN, prepare_image=_GIVEN, serve_image=_GIVEN)
+_DEFAULTS = Defaults(image=_GIVEN, prepare_image=_GIVEN, serve_image=_GIVEN, proxy_image=_GIVEN)
 _DEFAULT_ENGINES = (Engine.VLLM_ASCEND, Engine.MINDIE, Engine.CPU)
 """Engines that an installation may give to services that name none."""
 

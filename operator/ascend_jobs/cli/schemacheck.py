@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ascend_jobs.api.structural import PRESERVE, RULES, Schema
+from ascend_jobs.api.structural import LIST_KEYS, PRESERVE, RULES, Schema
 from ascend_jobs.cli.cel import holds, is_transition_rule
 
 Path = tuple[str | int, ...]
@@ -112,11 +112,25 @@ def _items(value: Value, schema: Schema, path: Path) -> Iterator[Finding]:
         yield Finding(path, f"has {len(value)} items; {low} to {high}")
     for index, item in enumerate(value):
         yield from check(item, schema["items"], (*path, index))
+    yield from _twice(value, schema.get(LIST_KEYS, ()), path)
+
+
+def _twice(items: list[Value], keys: Sequence[str], path: Path) -> Iterator[Finding]:
+    """Yield items of a list map that have the keys of an earlier one."""
+    seen = []
+    for index, item in enumerate(items):
+        identity = [item.get(key) for key in keys] if isinstance(item, dict) else []
+        if identity and None not in identity and identity in seen:
+            words = ", ".join(f"{key} {_shown(value)}" for key, value in zip(keys, identity, strict=True))
+            yield Finding((*path, index), f"{words} is there twice; give each its own")
+        seen.append(identity)
 
 
 def _properties(value: Value, schema: Schema, path: Path) -> Iterator[Finding]:
     if not isinstance(value, dict) or schema.get(PRESERVE):
         return
+    if len(value) > schema.get("maxProperties", len(value)):
+        yield Finding(path, f"has {len(value)} entries; at most {schema['maxProperties']}")
     known, others = schema.get("properties", {}), schema.get("additionalProperties")
     for name in schema.get("required", ()):
         if name not in value:

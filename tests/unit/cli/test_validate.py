@@ -1,26 +1,66 @@
 """`ascendctl validate`: findings with field and line, exit codes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from ascend_jobs.api.crd import KINDS, CustomKind, object_schema
+from ascend_jobs.api.structural import RULES, Schema
+from ascend_jobs.cli.cel import is_transition_rule
 from ascend_jobs.cli.main import main
+from ascend_jobs.cli.schemacheck import check, with_defaults
 from ascend_jobs.cli.validate import check_text
-from spec_cases import REFUSED, SMALLEST, Refused, made
+from spec_bounds import NOTHING, OFFLINE, bounds
+from spec_cases import FTJ, REFUSED, SMALLEST, TAKEN, Refused, Taken, made
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case.kind}-{case.id}")
 def test_what_the_server_refuses_is_found_offline(case: Refused) -> None:
     """The same table runs against a real API server in tests/apiserver."""
-    problems = check_text(yaml.safe_dump(made(case.changes))).problems
+    problems = check_text(yaml.safe_dump(made(case.changes, case.kind))).problems
     assert problems, case.id
     assert any(case.field in f"{p.field} {p.field}.{p.message}" and case.words in p.message for p in problems), problems
 
 
-def test_smallest_job_is_valid() -> None:
-    report = check_text(yaml.safe_dump(SMALLEST))
+@pytest.mark.parametrize("case", TAKEN, ids=lambda case: f"{case.kind}-{case.id}")
+def test_what_the_server_takes_is_valid_offline(case: Taken) -> None:
+    assert check_text(yaml.safe_dump(made(case.changes, case.kind))).problems == ()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_every_bound_is_kept_offline(kind: CustomKind) -> None:
+    """Those of the table in tests/apiserver, which is made of the schema."""
+    schema = object_schema(kind)
+    for bound in bounds(schema["properties"]["spec"], ("spec",)):
+        words = OFFLINE[bound.keyword]
+        beyond = [f for f in check(with_defaults(bound.wrong(kind.kind), schema), schema) if words in f.message]
+        told = [f"{f.field}.{f.message} " if bound.keyword == "required" else f"{f.field} " for f in beyond]
+        assert any(text.startswith(f"{bound.field} ") for text in told), bound
+        if bound.within is not NOTHING:
+            within = check(with_defaults(bound.right(kind.kind), schema), schema)
+            assert [f for f in within if f.field == bound.field and words in f.message] == [], bound
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_every_rule_has_a_case(kind: CustomKind) -> None:
+    told = {case.words for case in REFUSED if case.kind == kind.kind and case.words}
+    rules = [rule for rule in _rules(object_schema(kind)) if not is_transition_rule(rule["rule"])]
+    assert [rule for rule in rules if not any(words in rule["message"] for words in told)] == []
+
+
+def _rules(schema: Schema) -> Iterator[dict[str, str]]:
+    yield from schema.get(RULES, ())
+    for below in (*schema.get("properties", {}).values(), schema.get("items")):
+        if below:
+            yield from _rules(below)
+
+
+@pytest.mark.parametrize("kind", SMALLEST)
+def test_the_smallest_is_valid(kind: str) -> None:
+    report = check_text(yaml.safe_dump(SMALLEST[kind]))
     assert report.problems == ()
-    assert report.objects == ("FineTuneJob/faq",)
+    assert report.objects == (f"{kind}/faq",)
 
 
 TEXT = """\
@@ -57,7 +97,7 @@ def test_findings_have_the_line_of_their_value() -> None:
 
 
 def test_short_exponents_and_dates_are_read_as_kubernetes_reads_them() -> None:
-    text = yaml.safe_dump(SMALLEST) + "  training: {hyperparameters: {learningRate: 1e-4}}\n"
+    text = yaml.safe_dump(SMALLEST[FTJ]) + "  training: {hyperparameters: {learningRate: 1e-4}}\n"
     assert check_text(text).problems == ()
     dated = TEXT.replace("alpaka", "2024-01-01")
     assert any("'2024-01-01'" in p.message for p in check_text(dated).problems)
@@ -112,7 +152,7 @@ def test_generated_names_are_checked_with_their_suffix() -> None:
 
 def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
-    good.write_text(yaml.safe_dump(SMALLEST))
+    good.write_text(yaml.safe_dump(SMALLEST[FTJ]))
     bad.write_text(TEXT)
     assert main(["validate", str(good)]) == 0
     assert main(["validate", str(good), str(bad)]) == 1
@@ -123,7 +163,7 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "none.yaml" in out.err
 
 
-JOB = yaml.safe_dump(SMALLEST)
+JOB = yaml.safe_dump(SMALLEST[FTJ])
 SERVICE = """\
 ---
 apiVersion: ascendjobs.io/v1alpha1
