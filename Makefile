@@ -116,6 +116,10 @@ bench-evaluate: $(VENV)/.dev ## Measure how true the performance measurement is;
 bench-migrate: $(VENV)/.dev ## Measure the analysis of yolov5 and timm on one core against parsing alone
 	@$(BIN)/python hack/bench_migrate.py $(ARGS)
 
+.PHONY: check-vllm
+check-vllm: $(VENV)/.dev ## Hold what we generate for vLLM against a real one on CPU (3 to 6 GB the first time); ARGS=--record
+	@$(BIN)/python hack/check_vllm.py $(ARGS)
+
 # What ascendctl and the generator need.
 $(VENV)/.cli: hack/locks/operator.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'
