@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,6 +87,13 @@ class Piece:
     """On the last piece: seconds that the engine computed until the first token."""
     decode: float = 0.0
     """On the last piece: seconds that it computed for the others."""
+
+    def after(self, other: Piece | None) -> Piece:
+        """Return this piece with one in front of it that was held back."""
+        if other is None:
+            return self
+        tokens, scores = other.tokens + self.tokens, other.scores + self.scores
+        return replace(self, text=other.text + self.text, tokens=tokens, scores=scores)
 
 
 class EngineDied(Exception):

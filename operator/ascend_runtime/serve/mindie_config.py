@@ -1,6 +1,7 @@
 """MindIE's config.json: read, checked as MindIE checks it, turned into this engine's settings.
 
-Keys, defaults, invariants and permissions: MindIE 2.x, MindIE-Service developer guide, "Configuration parameters".
+Keys, defaults, invariants and permissions are those of MindIE-LLM's repository of April 2026; no MindIE was at hand to
+compare with.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """MindIE's own ways to ask for text: TGI's, Triton's and its native one; requests and answers.
 
-Fields as in MindIE-Service's developer guide, "Inference interfaces"; one reader and one answer for all of them.
+Routes are those of MindIE-LLM's repository of April 2026. Fields are our reading of it, and of TGI's and Triton's
+protocols; no MindIE was at hand to compare with. One reader and one answer for all of them.
 """
 
 from __future__ import annotations

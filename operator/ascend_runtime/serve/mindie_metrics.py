@@ -1,4 +1,4 @@
-"""MindIE's metrics by their names, without prefix (MindIE-Service developer guide, "Service monitoring metrics")."""
+"""MindIE's metrics by their names, without prefix (MindIE-LLM's repository of April 2026)."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ascend_runtime.serve.engine import Piece, TokenScore
+from ascend_runtime.serve.openai_requests import Request
 from ascend_runtime.serve.prompts import Prompts
 
 Json = dict[str, Any]
@@ -60,25 +61,32 @@ def usage(sequels: Sequence[Sequel]) -> Json:
     }
 
 
-def _usage_of_chunk(sequels: Sequence[Sequel]) -> Json:
+def usage_of_chunk(sequels: Sequence[Sequel]) -> Json:
+    """Return the same as it stands in streams."""
     found = usage(sequels)
     del found["prompt_tokens_details"]
     return found
 
 
+def _signature(chunk: Json, fingerprint: str | None) -> Json:
+    return chunk if fingerprint is None else {**chunk, "system_fingerprint": fingerprint}
+
+
 class ChatAnswer:
     """Answers of /v1/chat/completions."""
 
-    def __init__(self, model: str, logprobs: int | None, prompts: Prompts) -> None:
-        """Take the model's name as it was asked for and how many alternatives a token gets."""
-        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-        self._logprobs = logprobs
+    def __init__(self, asked: Request, prompts: Prompts, fingerprint: str | None) -> None:
+        """Take what was asked for and what the server calls itself."""
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
+        self._logprobs = asked.wanted[0].logprobs
         self._prompts = prompts
+        self._fingerprint = fingerprint
+        self._signed = not asked.include_usage
 
     def opening(self, index: int) -> Json | None:
         """Return the chunk that says who speaks."""
         choice = {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None}
-        return self._chunk([{**choice, "finish_reason": None}])
+        return {**self._chunk([{**choice, "finish_reason": None}]), "prompt_token_ids": None, "prompt_text": None}
 
     def chunk(self, index: int, piece: Piece) -> Json:
         """Return the chunk of a piece."""
@@ -86,11 +94,12 @@ class ChatAnswer:
         choice["finish_reason"] = piece.finish
         if piece.finish is not None:
             choice["stop_reason"] = piece.stop_string
-        return self._chunk([choice])
+        chunk = self._chunk([{**choice, "token_ids": None}])
+        return _signature(chunk, self._fingerprint) if self._signed and piece.finish is not None else chunk
 
     def usage_chunk(self, sequels: Sequence[Sequel]) -> Json:
         """Return the last chunk of a stream that asked for it."""
-        return {**self._chunk([]), "usage": _usage_of_chunk(sequels)}
+        return _signature({**self._chunk([]), "usage": usage_of_chunk(sequels)}, self._fingerprint)
 
     def whole(self, sequels: Sequence[Sequel]) -> Json:
         """Return the answer of a request without streaming."""
@@ -104,10 +113,11 @@ class ChatAnswer:
             "finish_reason": sequel.finish,
             "stop_reason": sequel.stop_string,
             "token_ids": None,
+            "routed_experts": None,
         }
-        extra = ("service_tier", "system_fingerprint", "prompt_logprobs", "prompt_token_ids", "kv_transfer_params")
+        extra = ("service_tier", "prompt_logprobs", "prompt_token_ids", "prompt_text", "kv_transfer_params")
         head = {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage(sequels)}
-        return {**head, **dict.fromkeys(extra)}
+        return {**head, **dict.fromkeys(extra), "system_fingerprint": self._fingerprint}
 
     def _chunk(self, choices: list[Json]) -> Json:
         return {**self._head, "object": "chat.completion.chunk", "choices": choices}
@@ -128,13 +138,16 @@ class ChatAnswer:
 class TextAnswer:
     """Answers of /v1/completions."""
 
-    def __init__(self, model: str, logprobs: int | None, prompts: Prompts) -> None:
-        """Take the model's name as it was asked for and how many alternatives a token gets."""
+    def __init__(self, asked: Request, prompts: Prompts, fingerprint: str | None) -> None:
+        """Take what was asked for and what the server calls itself."""
         self._head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time())}
-        self._head["model"] = model
-        self._logprobs = logprobs
+        self._head["model"] = asked.model
+        self._logprobs = asked.wanted[0].logprobs
         self._prompts = prompts
+        self._fingerprint = fingerprint
+        self._signed = not asked.include_usage
         self._offsets: dict[int, int] = {}
+        self._echoed = {index: list(one.tokens) for index, one in enumerate(asked.wanted) if asked.echo}
 
     def opening(self, index: int) -> Json | None:
         """Return None: a completion begins with its text."""
@@ -142,12 +155,13 @@ class TextAnswer:
     def chunk(self, index: int, piece: Piece) -> Json:
         """Return the chunk of a piece."""
         choice: Json = {"index": index, "text": piece.text, "logprobs": self._scores(index, piece.scores)}
-        choice |= {"finish_reason": piece.finish, "stop_reason": piece.stop_string}
-        return {**self._head, "choices": [choice]}
+        choice |= {"finish_reason": piece.finish, "stop_reason": piece.stop_string, "token_ids": None}
+        chunk = {**self._head, "choices": [{**choice, "prompt_token_ids": self._echoed.pop(index, None)}]}
+        return _signature(chunk, self._fingerprint) if self._signed and piece.finish is not None else chunk
 
     def usage_chunk(self, sequels: Sequence[Sequel]) -> Json:
         """Return the last chunk of a stream that asked for it."""
-        return {**self._head, "choices": [], "usage": _usage_of_chunk(sequels)}
+        return _signature({**self._head, "choices": [], "usage": usage_of_chunk(sequels)}, self._fingerprint)
 
     def whole(self, sequels: Sequence[Sequel]) -> Json:
         """Return the answer of a request without streaming."""
@@ -161,11 +175,12 @@ class TextAnswer:
                 "token_ids": None,
                 "prompt_logprobs": None,
                 "prompt_token_ids": None,
+                "routed_experts": None,
             }
             for index, sequel in enumerate(sequels)
         ]
-        extra = ("service_tier", "system_fingerprint", "kv_transfer_params")
-        return {**self._head, "choices": choices, "usage": usage(sequels), **dict.fromkeys(extra)}
+        head = {**self._head, "choices": choices, "usage": usage(sequels)}
+        return {**head, "service_tier": None, "system_fingerprint": self._fingerprint, "kv_transfer_params": None}
 
     def _scores(self, index: int, scores: Sequence[TokenScore]) -> Json | None:
         if self._logprobs is None:

@@ -5,41 +5,53 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from ascend_runtime.serve.body import BadRequest
+from ascend_runtime.serve.body import BadRequest, Malformed
 from ascend_runtime.serve.core import Core, Wanted
 from ascend_runtime.serve.engine import EngineDied, EngineRefused, Piece
-from ascend_runtime.serve.openai_answers import Answer, ChatAnswer, Sequel, TextAnswer, echoed, model_cards, usage
+from ascend_runtime.serve.openai_answers import (
+    Answer,
+    ChatAnswer,
+    Sequel,
+    TextAnswer,
+    echoed,
+    model_cards,
+    usage_of_chunk,
+)
 from ascend_runtime.serve.openai_requests import Request, read_chat, read_completion
 
 EVENTS = "text/event-stream; charset=utf-8"
 MAX_BODY = 32 << 20
 """Longest request in bytes."""
+_JSON = "application/json"
+_THROWN_AWAY = 1
+"""Tokens that vLLM computes, counts and does not show when it is asked for a prompt's echo alone."""
 _Item = tuple[int, Piece]
 """A piece and the index of its sequence."""
 _TYPES = {400: "BadRequestError", 404: "NotFoundError", 503: "ServiceUnavailableError"}
 
 
-def openai_routes(core: Core) -> list[web.RouteDef]:
-    """Return the routes /v1/models, /v1/chat/completions and /v1/completions."""
+def openai_routes(core: Core, fingerprint: str | None = None) -> list[web.RouteDef]:
+    """Return the routes /v1/models, /v1/chat/completions and /v1/completions; a fingerprint is told in answers."""
 
     async def chat(request: web.Request) -> web.StreamResponse:
         asked = read_chat(core, await read_json(request))
-        return await _answer(core, request, asked, ChatAnswer(asked.model, asked.wanted[0].logprobs, core.prompts))
+        return await _answer(core, request, asked, ChatAnswer(asked, core.prompts, fingerprint))
 
     async def completions(request: web.Request) -> web.StreamResponse:
         asked = read_completion(core, await read_json(request))
-        return await _answer(core, request, asked, TextAnswer(asked.model, asked.wanted[0].logprobs, core.prompts))
+        return await _answer(core, request, asked, TextAnswer(asked, core.prompts, fingerprint))
 
     async def models(_: web.Request) -> web.Response:
         settings = core.settings
         adapters = {adapter.name: str(adapter.folder) for adapter in settings.adapters}
-        return web.json_response(model_cards(settings.names, str(settings.folder), adapters, core.length))
+        return json_answer(model_cards(settings.names, str(settings.folder), adapters, core.length))
 
     return [
         web.get("/v1/models", models),
@@ -53,15 +65,20 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     try:
         document = json.loads(await request.read())
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {error}") from error
+        raise Malformed(f"the body is no JSON: {error}") from error
     if not isinstance(document, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise Malformed("the body must be a JSON object")
     return document
 
 
-def error_body(message: str, status: int, param: str | None = None) -> dict[str, Any]:
+def json_answer(document: object, status: int = 200) -> web.Response:
+    """Return a JSON answer with the media type alone, as vLLM's."""
+    return web.Response(body=json.dumps(document, ensure_ascii=False).encode(), status=status, content_type=_JSON)
+
+
+def error_body(message: str, status: int, param: str | None = None, kind: str | None = None) -> dict[str, Any]:
     """Return an error as vLLM spells it."""
-    kind = _TYPES.get(status, "InternalServerError")
+    kind = kind or _TYPES.get(status, "InternalServerError")
     return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
@@ -71,15 +88,16 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except BadRequest as error:
-        return web.json_response(error_body(error.message, error.status, error.param), status=error.status)
+        kind = error.kind if error.status == 400 else None
+        return json_answer(error_body(error.message, error.status, error.param, kind), error.status)
     except EngineRefused as error:
-        return web.json_response(error_body(str(error), 400), status=400)
+        return json_answer(error_body(str(error), 400), 400)
     except EngineDied as error:
-        return web.json_response(error_body(str(error), 500), status=500)
+        return json_answer(error_body(str(error), 500), 500)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return web.json_response(error_body(error.reason, error.status), status=error.status)
+        return json_answer({"detail": error.reason}, error.status)
 
 
 def refuse_when_draining(core: Core, paths: Callable[[str], bool]) -> Middleware:
@@ -88,8 +106,9 @@ def refuse_when_draining(core: Core, paths: Callable[[str], bool]) -> Middleware
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if core.draining and paths(request.path):
-            error = error_body("the server is shutting down", 503)
-            return web.json_response(error, status=503, headers={"Connection": "close", "Retry-After": "1"})
+            answer = json_answer(error_body("the server is shutting down", 503), 503)
+            answer.headers.update({"Connection": "close", "Retry-After": "1"})
+            return answer
         return await handler(request)
 
     return middleware
@@ -112,7 +131,7 @@ async def _answer(core: Core, request: web.Request, asked: Request, answer: Answ
     if asked.stream:
         return await _stream(core, request, asked, answer)
     sequels = await _all(_whole(core, wanted, echo=asked.echo) for wanted in asked.wanted)
-    return web.json_response(answer.whole(sequels))
+    return json_answer(answer.whole(sequels))
 
 
 async def _all(sequences: Iterable[Coroutine[Any, Any, Sequel]]) -> list[Sequel]:
@@ -130,7 +149,7 @@ async def _whole(core: Core, wanted: Wanted, *, echo: bool) -> Sequel:
     if echo:
         sequel = await _echo(core, wanted)
     if wanted.limit == 0:
-        sequel.finish = "length"
+        sequel.finish, sequel.generated = "length", _THROWN_AWAY
         return sequel
     async with contextlib.aclosing(core.generate(wanted)) as pieces:  # type: ignore[type-var]
         async for piece in pieces:
@@ -152,11 +171,11 @@ async def _stream(core: Core, request: web.Request, asked: Request, answer: Answ
         for index in range(len(sequels)):
             opening = answer.opening(index)
             if opening is not None:
-                await send(response, _with_usage(asked, opening, sequels))
+                await send(response, _with_usage(asked, opening, sequels[index]))
         try:
             async for index, piece in _chained(first, pieces):
                 sequels[index].add(piece)
-                await send(response, _with_usage(asked, answer.chunk(index, piece), sequels))
+                await send(response, _with_usage(asked, answer.chunk(index, piece), sequels[index]))
             if asked.include_usage:
                 await send(response, answer.usage_chunk(sequels))
         except EngineDied as error:
@@ -166,8 +185,8 @@ async def _stream(core: Core, request: web.Request, asked: Request, answer: Answ
     return response
 
 
-def _with_usage(asked: Request, chunk: dict[str, Any], sequels: Sequence[Sequel]) -> dict[str, Any]:
-    return {**chunk, "usage": usage(sequels)} if asked.continuous_usage else chunk
+def _with_usage(asked: Request, chunk: dict[str, Any], sequel: Sequel) -> dict[str, Any]:
+    return {**chunk, "usage": usage_of_chunk([sequel])} if asked.continuous_usage else chunk
 
 
 async def _chained(first: _Item, rest: AsyncIterator[_Item]) -> AsyncIterator[_Item]:
@@ -176,19 +195,33 @@ async def _chained(first: _Item, rest: AsyncIterator[_Item]) -> AsyncIterator[_I
         yield item
 
 
+async def _joined(core: Core, wanted: Wanted, *, echo: bool) -> AsyncIterator[Piece]:
+    """Yield pieces cut as vLLM does: the prompt with the first token, the end with the last one."""
+    held: Piece | None = None
+    if echo:
+        made = await _echo(core, wanted)
+        held = Piece(made.text, tuple(wanted.tokens), tuple(made.scores))
+    if wanted.limit == 0:
+        yield replace(held or Piece("", ()), generated=_THROWN_AWAY, finish="length")
+        return
+    async with contextlib.aclosing(core.generate(wanted)) as pieces:  # type: ignore[type-var]
+        async for piece in pieces:
+            whole = piece.after(held)
+            is_held = piece.finish is None and (piece.generated >= wanted.limit or not whole.text)
+            held = whole if is_held else None
+            if not is_held:
+                yield whole
+
+
 async def _merged(core: Core, asked: Request) -> AsyncIterator[_Item]:
     """Yield the pieces of all sequences with their index as they come; raises EngineDied."""
     queue: asyncio.Queue[tuple[int, Piece | None]] = asyncio.Queue()
 
     async def pump(index: int, wanted: Wanted) -> None:
         try:
-            if asked.echo:
-                echo = await _echo(core, wanted)
-                await queue.put((index, Piece(echo.text, tuple(wanted.tokens), tuple(echo.scores))))
-            if wanted.limit:
-                async with contextlib.aclosing(core.generate(wanted)) as pieces:  # type: ignore[type-var]
-                    async for piece in pieces:
-                        await queue.put((index, piece))
+            async with contextlib.aclosing(_joined(core, wanted, echo=asked.echo)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    await queue.put((index, piece))
         finally:
             queue.put_nowait((index, None))
 

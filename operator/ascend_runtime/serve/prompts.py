@@ -107,7 +107,7 @@ def _template_text(folder: Path, given: Path | None) -> str | None:
 
 
 def _compiled(text: str | None) -> jinja2.Template | None:
-    """Compile a template in the surroundings that transformers gives it (Chat templates, Writing a template)."""
+    """Compile a template in the surroundings that transformers gives it (utils/chat_template_utils.py)."""
     if text is None:
         return None
     environment = ImmutableSandboxedEnvironment(

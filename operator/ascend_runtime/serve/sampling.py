@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ascend_runtime.folders import read_json
-from ascend_runtime.serve.body import BadRequest, Body
+from ascend_runtime.serve.body import BadRequest, Body, Malformed, refused
 
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
 """vLLM's order: the temperature before the cuts."""
@@ -32,14 +32,13 @@ def default_sampling(folder: Path, *, own: bool = True) -> dict[str, float]:
 def sampling_options(body: Body, defaults: Mapping[str, float], next_seed: Callable[[], int | None]) -> dict[str, Any]:
     """Return llama.cpp's options for a request; raises BadRequest."""
     _refuse_unsupported(body)
-    top_k = body.integer("top_k", int(defaults["top_k"]), -1) or 0
-    chosen = body.integer("seed", None, -(1 << 63), (1 << 64) - 1)
+    chosen = body.integer("seed", None, -(1 << 63), (1 << 63) - 1)
     options: dict[str, Any] = {
-        "temperature": body.number("temperature", defaults["temperature"], 0, 2),
-        "top_p": _above_zero("top_p", body.number("top_p", defaults["top_p"], 0, 1)),
-        "top_k": max(0, top_k),
+        "temperature": _temperature(body, defaults["temperature"]),
+        "top_p": _top_p(body, defaults["top_p"]),
+        "top_k": _top_k(body, int(defaults["top_k"])),
         "min_p": body.number("min_p", defaults["min_p"], 0, 1),
-        "repeat_penalty": body.number("repetition_penalty", defaults["repetition_penalty"], 0.01, 10),
+        "repeat_penalty": _repetition_penalty(body, defaults["repetition_penalty"]),
         "presence_penalty": body.number("presence_penalty", 0, -2, 2),
         "frequency_penalty": body.number("frequency_penalty", 0, -2, 2),
         "samplers": list(_SAMPLERS),
@@ -53,9 +52,31 @@ def sampling_options(body: Body, defaults: Mapping[str, float], next_seed: Calla
     return {**options, **_format(body)}
 
 
-def _above_zero(name: str, value: float | None) -> float | None:
-    if value == 0:
-        raise BadRequest(f"{name} must be in (0, 1], got 0", name)
+def _temperature(body: Body, default: float) -> float:
+    value = body.number("temperature", default) or 0
+    if value < 0:
+        raise refused(f"temperature must be non-negative, got {float(value)}.", "temperature", float(value))
+    return value
+
+
+def _top_p(body: Body, default: float) -> float:
+    value = body.number("top_p", default) or 0
+    if not 0 < value <= 1:
+        raise refused(f"top_p must be in (0, 1], got {float(value)}.", "top_p", float(value))
+    return value
+
+
+def _top_k(body: Body, default: int) -> int:
+    value = body.integer("top_k", default) or 0
+    if value < -1:
+        raise BadRequest(f"top_k must be 0 (disable), or at least 1, got {value}.")
+    return max(0, value)
+
+
+def _repetition_penalty(body: Body, default: float) -> float:
+    value = body.number("repetition_penalty", default) or 0
+    if value <= 0:
+        raise BadRequest(f"repetition_penalty must be greater than zero, got {float(value)}.")
     return value
 
 
@@ -64,7 +85,7 @@ def _refuse_unsupported(body: Body) -> None:
         value = body.document.get(name)
         if value and value != _HARMLESS.get(name):
             raise BadRequest(f"{name} is not supported by the CPU engine", name)
-    if (body.integer("n", 1, 1, 128) or 1) != 1:
+    if (body.integer("n", 1, 1) or 1) != 1:
         raise BadRequest("n must be 1: the CPU engine gives one answer a request", "n")
 
 
@@ -85,7 +106,6 @@ def _format(body: Body) -> dict[str, Any]:
         return {"json_schema": {"type": "object"}}
     schema = wanted.get("json_schema")
     if kind != "json_schema" or not isinstance(schema, dict) or not isinstance(schema.get("schema"), dict):
-        raise BadRequest(
-            "response_format must be text, json_object or a json_schema with its schema", "response_format"
-        )
+        message = "response_format must be text, json_object or a json_schema with its schema"
+        raise Malformed(message, "response_format" if kind == "json_schema" else None)
     return {"json_schema": schema["schema"]}

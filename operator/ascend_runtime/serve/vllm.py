@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from ascend_runtime.serve.body import BadRequest, Body
+from ascend_runtime.serve.body import Body, Malformed
 from ascend_runtime.serve.core import Core
-from ascend_runtime.serve.openai_requests import chat_tokens, check_tokens
+from ascend_runtime.serve.openai_requests import chat_tokens, read_tokens
 from ascend_runtime.serve.openai_routes import (
     MAX_BODY,
     explain_errors,
+    json_answer,
     openai_routes,
     read_json,
     refuse_when_draining,
@@ -33,9 +35,14 @@ def vllm_app(core: Core, metrics: VllmMetrics, api_keys: Sequence[str]) -> web.A
     if api_keys:
         middlewares.insert(0, _wants_key(api_keys))
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
-    app.add_routes(openai_routes(core))
+    app.add_routes(openai_routes(core, _fingerprint(core)))
     app.add_routes(_own_routes(core, metrics))
     return app
+
+
+def _fingerprint(core: Core) -> str:
+    """Return what tells this version and these settings from others, in the form of vLLM's."""
+    return f"vllm-{VERSION}-{hashlib.sha256(repr(core.settings).encode()).hexdigest()[:8]}"
 
 
 def follower_app() -> web.Application:
@@ -54,22 +61,23 @@ def _own_routes(core: Core, metrics: VllmMetrics) -> list[web.RouteDef]:
         return web.Response(status=200 if core.engine.is_alive and not core.draining else 503)
 
     async def version(_: web.Request) -> web.Response:
-        return web.json_response({"version": VERSION})
+        return json_answer({"version": VERSION})
 
     async def load(_: web.Request) -> web.Response:
-        return web.json_response({"server_load": core.load.running + core.load.waiting})
+        return json_answer({"server_load": core.load.running + core.load.waiting})
 
     async def measured(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": _OPEN_METRICS})
 
     async def tokenize(request: web.Request) -> web.Response:
-        return web.json_response(_tokenized(core, Body(await read_json(request))))
+        return json_answer(_tokenized(core, Body(await read_json(request))))
 
     async def detokenize(request: web.Request) -> web.Response:
         body = Body(await read_json(request))
         core.adapter_of(body.text("model"))
-        tokens = check_tokens(core, body.document.get("tokens"))
-        return web.json_response({"prompt": core.prompts.decode(tokens)})
+        tokens = read_tokens(body.document.get("tokens"))
+        known = [token for token in tokens if token < core.prompts.vocabulary]
+        return json_answer({"prompt": core.prompts.decode(known)})
 
     routes = [web.get("/health", health), web.get("/ping", health), web.post("/ping", health)]
     routes += [web.get("/version", version), web.get("/load", load), web.get("/metrics", measured)]
@@ -83,7 +91,7 @@ def _tokenized(core: Core, body: Body) -> dict[str, Any]:
     else:
         text = body.text("prompt")
         if text is None:
-            raise BadRequest("a prompt or messages are wanted", "prompt")
+            raise Malformed("a prompt or messages are wanted")
         tokens = core.prompts.encode(text, special=body.flag("add_special_tokens", default=True))
     spelled = core.prompts.spell_pieces(tokens) if body.flag("return_token_strs") else None
     return {"count": len(tokens), "max_model_len": core.length, "tokens": tokens, "token_strs": spelled}
@@ -102,7 +110,7 @@ def _wants_key(keys: Sequence[str]) -> Middleware:
             and request.method != "OPTIONS"
             and not (scheme.lower() == "bearer" and any(fits))
         ):
-            return web.json_response({"error": "Unauthorized"}, status=401)
+            return json_answer({"error": "Unauthorized"}, 401)
         return await handler(request)
 
     return middleware

@@ -1,4 +1,4 @@
-"""vLLM's metrics by their names and labels (seen on vLLM 0.32: prefix `vllm:`, labels engine and model_name)."""
+"""vLLM's metrics by their names, labels and buckets, as seen on vLLM 0.23 and 0.32 (hack/check_vllm.py compares)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from ascend_runtime.serve.core import Core, Record
 
 _LABELS = ("model_name", "engine")
-_TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
-_FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640)
+_TOKENS = tuple(factor * 10**power for power in range(8) for factor in (1, 2, 5))
+_FIRST = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
+    *(1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
+)
 _BETWEEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 _WHOLE = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 _FINISHES = ("stop", "length", "abort", "error")
@@ -37,11 +40,13 @@ class VllmMetrics:
         self._queue = self._histogram("request_queue_time_seconds", _WHOLE)
         self._prefill = self._histogram("request_prefill_time_seconds", _WHOLE)
         self._decode = self._histogram("request_decode_time_seconds", _WHOLE)
-        self._prompts = self._histogram("request_prompt_tokens", _TOKENS)
-        self._answers = self._histogram("request_generation_tokens", _TOKENS)
+        self._lengths: tuple[Histogram, ...] = ()
 
     def watch(self, core: Core) -> None:
-        """Declare the gauges of what goes on now."""
+        """Declare what needs a loaded model: the gauges of what goes on now, and counts of tokens up to its length."""
+        buckets = tuple(edge for edge in _TOKENS if edge <= core.length)
+        names = ("request_prompt_tokens", "request_generation_tokens")
+        self._lengths = tuple(self._histogram(name, buckets) for name in names)
         self._gauge("num_requests_running", "Requests being computed.", lambda: core.load.running)
         self._gauge("num_requests_waiting", "Requests waiting for a place.", lambda: core.load.waiting)
         text = "KV-cache usage. 1 means 100 percent usage."
@@ -76,8 +81,8 @@ class VllmMetrics:
         self._queue.observe(record.queue)
         self._prefill.observe(record.prefill)
         self._decode.observe(record.decode)
-        self._prompts.observe(record.prompt_tokens)
-        self._answers.observe(record.generated)
+        for histogram, tokens in zip(self._lengths, (record.prompt_tokens, record.generated), strict=False):
+            histogram.observe(tokens)
         if record.generated > 1:
             self._each.observe(record.decode / (record.generated - 1))
 

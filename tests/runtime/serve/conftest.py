@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from openai import OpenAI
-from runtime.serve.models import write_lora, write_network
+from runtime.serve.models import write_lora, write_network, write_served
 from runtime.serve.servers import Server, serving_vllm
 
 
@@ -49,6 +49,17 @@ def vllm(
     ]
     words += ["--tensor-parallel-size", "2", "--enforce-eager", "--max-num-seqs", "4", "--cache-dir", str(cache)]
     with serving_vllm(tmp_path_factory.mktemp("vllm"), str(model), *words) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def recorded(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The CPU engine as vLLM was when its exchanges were recorded (hack/check_vllm.py)."""
+    folder = tmp_path_factory.mktemp("recorded")
+    write_served(folder)
+    words = ["--served-model-name", "faq", "--max-model-len", "8192", "--max-num-seqs", "2", "--dtype", "float32"]
+    words += ["--enable-lora", "--lora-modules", f"tuned={folder / 'adapter'}", "--cache-dir", str(cache)]
+    with serving_vllm(tmp_path_factory.mktemp("vllm"), str(folder / "model"), *words) as server:
         yield server
 
 

@@ -84,6 +84,18 @@ def write_lora(folder: Path, model: Path, **changes: object) -> Path:
     return folder
 
 
+def write_served(folder: Path) -> None:
+    """Write `model` and `adapter` into a folder: what the recorded exchanges of vLLM were made with.
+
+    Heads are as wide as vLLM's attention for CPUs takes them (32 at least).
+    """
+    from ascend_runtime.toy import write_toy
+
+    write_toy(folder / "toy")
+    write_network(folder / "model", folder / "toy", hidden_size=128)
+    write_lora(folder / "adapter", folder / "model")
+
+
 def greedy(model: Path, tokens: list[int], count: int, adapter: Path | None = None) -> list[int]:
     """Return what transformers answers in full precision."""
     import torch

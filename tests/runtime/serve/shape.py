@@ -1,4 +1,4 @@
-"""Compare an answer with a recorded shape: the same keys, values of the named type or the very value."""
+"""Compare an answer with a shape that was written down: the same keys, values of the named type or the very value."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_openai_protocol(mindie):
     body = {"model": "faq", "messages": [{"role": "user", "content": "Where?"}], "max_tokens": 3, "temperature": 0}
     status, answer = mindie.post("/v1/chat/completions", body)
     assert status == 200
-    assert differences(read_shapes("vllm")["chat"], answer) == []
+    assert differences(SHAPES["chat"], answer) == []
 
 
 @pytest.mark.parametrize(
